@@ -1,0 +1,1 @@
+"""What Lightning's own callbacks and loggers lack."""

@@ -1,0 +1,210 @@
+"""What every verb wears: user errors in one line with an exit code, and sweeps that survive DDP.
+
+Imports nothing slow, so that --help and tab completion answer at once.
+"""
+
+import contextlib
+import difflib
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from ssd.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+CONFIG, OTHER, INTERRUPTED = 2, 1, 130
+FAILED = "failed.txt"  # in the folder of a run that ended with an error
+RANKS = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
+
+
+class Reported(Exception):
+    """An error whose line the user has seen."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Run a verb's Hydra main; leave with its exit code."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints what it makes of an error, and exits
+    quiet()
+    try:
+        main()
+    except Reported as error:
+        sys.exit(error.code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except (HydraException, OmegaConfBaseException) as error:
+        print(f"error: {one_line(error)}{nearest_key(error)}", file=sys.stderr)
+        sys.exit(CONFIG)
+
+
+def quiet() -> None:
+    """Hide what libraries say that no user of this project can act on."""
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*number of training batches .* smaller than.*")
+
+
+def one_line_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """A task whose user errors are one line on the screen, with the traceback in the log file.
+
+    Inside a sweep the run's folder is marked, and the rest of the sweep goes on.
+    """
+
+    @wraps(task)
+    def guarded(cfg: DictConfig) -> Any:
+        if os.environ.get("LOCAL_RANK", "0") != "0":  # one process of a run speaks
+            logging.getLogger().setLevel(logging.ERROR)
+        try:
+            return task(cfg)
+        except Exception as error:
+            cause = unwrapped(error)
+            if not is_users(cause):
+                raise
+            line = f"{one_line(cause)}{nearest_key(cause)}"
+            folder = Path(HydraConfig.get().runtime.output_dir)
+            (folder / FAILED).write_text(f"{line}\n")
+            log.debug("traceback of the error below", exc_info=error)
+            log.error("error: %s", line)
+            raise Reported(exit_code(error, cause)) from error
+
+    return guarded
+
+
+def unwrapped(error: BaseException) -> BaseException:
+    """The error that a constructor raised, without Hydra's story around it."""
+    while isinstance(error, InstantiationException) and error.__cause__:
+        error = error.__cause__
+    return error
+
+
+def is_users(error: BaseException) -> bool:
+    """Whether a message is enough: the others are faults of the program and show a traceback."""
+    from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+    known = (ValueError, OSError, HydraException, OmegaConfBaseException, MisconfigurationException)
+    return isinstance(error, known)
+
+
+def exit_code(error: BaseException, cause: BaseException) -> int:
+    settings = (ConfigError, HydraException, OmegaConfBaseException)
+    return CONFIG if isinstance(cause, settings) or cause is not error else OTHER
+
+
+def one_line(error: BaseException) -> str:
+    """The message on one line; of an error in a data worker, the worker's own message."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    if lines and lines[0].startswith("Caught ") and "DataLoader worker" in lines[0]:
+        return re.sub(r"^[\w.]+: ", "", lines[-1])
+    return " ".join(line for line in lines if not line.startswith(("full_key:", "object_type=")))
+
+
+def nearest_key(error: BaseException) -> str:
+    """A hint at the key that a mistyped override may have meant."""
+    wrong = re.search(r"Could not override '([^']+)'", str(error))
+    if not wrong:
+        return ""
+    near = difflib.get_close_matches(wrong[1], all_keys(), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def all_keys() -> list[str]:
+    """Dotted keys of the configuration as it is without the failing override."""
+    name = Path(sys.argv[0]).stem
+    folder = Path(sys.argv[0]).resolve().parent / "conf"
+    groups = [word for word in sys.argv[1:] if re.fullmatch(r"\w+=\w+", word)]
+    for overrides in (groups, []):
+        with (
+            contextlib.suppress(HydraException, OmegaConfBaseException),
+            hydra.initialize_config_dir(str(folder), version_base="1.3"),
+        ):
+            return list(dotted(hydra.compose(name, overrides)))
+    return []
+
+
+def dotted(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in cfg:
+        yield f"{prefix}{key}"
+        node = cfg._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():
+            yield from dotted(node, f"{prefix}{key}.")
+
+
+@contextlib.contextmanager
+def children_run_this_job() -> Iterator[None]:
+    """Make the processes that Lightning's DDP starts run this job of a sweep, and nothing else.
+
+    Lightning starts them with this process's command line, and under -m that is the whole sweep:
+    every rank would run its own, with its own folders and, where a sweeper draws, its own values
+    (Lightning-AI/pytorch-lightning issues 2727 and 18175). They get this job's overrides and
+    folder.
+    """
+    config = HydraConfig.get()
+    argv = sys.argv
+    before = {name: os.environ.get(name) for name in RANKS}
+    if config.mode == RunMode.MULTIRUN:
+        flags = [word for word in argv[1:] if word.startswith("--config-")]
+        sys.argv = [argv[0], *flags, *config.overrides.task, "hydra.mode=RUN"]
+        with read_write(config):
+            config.run.dir = config.runtime.output_dir  # Lightning passes it on as hydra.run.dir
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        for name, value in before.items():  # the next job of the sweep starts from a clean slate
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        leave_process_group()
+
+
+def leave_process_group() -> None:
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """A part of the configuration as dicts, lists and scalars: what a checkpoint may hold."""
+    return OmegaConf.to_container(cfg, resolve=True)
+
+
+def choose_precision(wanted: str, accelerator: str) -> str:
+    """The precision of a run: "auto" is bf16-mixed where the device computes in it, else
+    32-true."""
+    import torch
+
+    if wanted.endswith("-true") and wanted != "32-true":
+        raise ConfigError(
+            f"precision={wanted} would round anchors and constants; give auto, 32-true, bf16-mixed "
+            "or 16-mixed"
+        )
+    if wanted != "auto":
+        return wanted
+    on_gpu = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
+    capable = torch.cuda.is_bf16_supported(False) if on_gpu else has_bf16_units()
+    return "bf16-mixed" if capable else "32-true"
+
+
+def has_bf16_units() -> bool:
+    import torch
+
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -1,0 +1,91 @@
+"""Samples and batches: the images of a split, read, augmented and padded together."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ssd.data.images import read_image
+from ssd.data.transforms import Augmentation, make_view, render, seen_boxes
+from ssd.records import Annotations, Batch, Sample
+
+BLACK = (0, 0, 0)
+
+
+class DetectionDataset(Dataset):
+    """The images of a split at the network's input size.
+
+    A sample is a pure function of its key: an index is the plain, resized image; an (epoch, index)
+    is augmented by a generator of (seed, epoch, index), so it is the same in every worker, on every
+    device and after every restart.
+    image_size: (height, width)
+    keep_difficult: whether difficult objects are among the boxes
+    """
+
+    def __init__(
+        self,
+        annotations: Annotations,
+        image_size: tuple[int, int],
+        augmentation: Augmentation | None,
+        keep_difficult: bool,
+        seed: int,
+    ) -> None:
+        self.annotations = annotations
+        self.image_size = image_size
+        self.augmentation = augmentation
+        self.keep_difficult = keep_difficult
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.annotations.ids)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
+        epoch, index = key if isinstance(key, tuple) else (None, key)
+        boxes, labels, difficult = self.objects(index)
+        width, height = self.annotations.sizes[index].tolist()
+        window, mirrored, recolour, fill = (0, 0, width, height), False, None, BLACK
+        if epoch is not None and self.augmentation:
+            rng = np.random.default_rng((self.seed, epoch, index))
+            window = self.augmentation.window(boxes, (width, height), rng)
+            mirrored = self.augmentation.mirrored(rng)
+            recolour = partial(self.augmentation.recolour, rng=rng)
+            fill = self.augmentation.fill
+        view = make_view(window, (width, height), self.image_size, mirrored)
+        image = read_image(self.annotations.files[index])
+        image = render(image, view, self.image_size, fill, recolour)
+        boxes, kept = seen_boxes(boxes, window, view, self.image_size)
+        return Sample(
+            image=torch.from_numpy(image).permute(2, 0, 1),
+            boxes=torch.from_numpy(boxes),
+            labels=torch.from_numpy(labels[kept]),
+            difficult=torch.from_numpy(difficult[kept]),
+            index=index,
+        )
+
+    def objects(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Boxes (G, 4) xyxy pixels, labels (G,) and difficult flags (G,) of an image."""
+        row = index % len(self)
+        start, end = self.annotations.starts[row : row + 2].tolist()
+        columns = self.annotations.boxes, self.annotations.labels, self.annotations.difficult
+        boxes, labels, difficult = (column[start:end].numpy() for column in columns)
+        if self.keep_difficult:
+            return boxes, labels, difficult
+        return boxes[~difficult], labels[~difficult], difficult[~difficult]
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Samples of one size to a batch, padded to the most boxes of any."""
+    return Batch(
+        images=torch.stack([s["image"].permute(1, 2, 0) for s in samples]).permute(0, 3, 1, 2),
+        boxes=padded([s["boxes"] for s in samples]),
+        labels=padded([s["labels"] for s in samples]),
+        difficult=padded([s["difficult"] for s in samples]),
+        indices=torch.tensor([s["index"] for s in samples]),
+    )
+
+
+def padded(columns: Sequence[Tensor]) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(list(columns), batch_first=True)

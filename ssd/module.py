@@ -1,0 +1,170 @@
+"""What happens to a batch: the LightningModule around network, loss and detection."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from ssd.errors import ConfigError
+from ssd.metric import DetectionMetric, coco_ground_truth, coco_results
+from ssd.models import SSD
+from ssd.ops.detecting import detect
+from ssd.records import Batch, Detections, Predictions
+from ssd.report.results import Scored
+from ssd.weights.checkpoints import FORMAT
+
+PARTS = ("class", "box")  # of the loss
+SUMS = (*PARTS, "positives")  # what a loss returns
+
+
+class SSDModule(pl.LightningModule):
+    """Trains, validates and tests a network.
+
+    detecting: the arguments of `ops.detecting.detect`
+    classes: names, without the background
+    model: the network's name in `ssd.models` and its arguments, for checkpoints to be used alone
+    optimizer, scheduler: factories, of the parameters and of (optimizer, total_steps)
+    """
+
+    def __init__(
+        self,
+        network: SSD,
+        loss: nn.Module,
+        detecting: dict[str, float],
+        classes: Sequence[str],
+        model: dict[str, Any],
+        optimizer: Callable[[Iterator[nn.Parameter]], Optimizer],
+        scheduler: Callable[[Optimizer, int], LRScheduler],
+    ) -> None:
+        super().__init__()
+        # channels_last is how the images come, and up to three times as fast on a CPU
+        self.network = network.to(memory_format=torch.channels_last)
+        self.loss = loss
+        self.detect = partial(detect, **detecting)
+        self.classes = list(classes)
+        self.model = model
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.window_positives: Tensor | int = 0  # of the parts accumulated so far
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = self.make_optimizer(self.network.parameters())
+        scheduler = self.make_scheduler(optimizer, self.trainer.estimated_stepping_batches)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    @property
+    def parts(self) -> int:
+        """Batches of one optimizer step."""
+        return self.trainer.accumulate_grad_batches
+
+    def on_fit_start(self) -> None:
+        if self.parts > 1 and self.trainer.precision == "16-mixed":
+            raise ConfigError(
+                f"trainer.accumulate_grad_batches={self.parts} sums losses that overflow in "
+                "precision=16-mixed; use precision=bf16-mixed or 32-true, or do not accumulate"
+            )
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        losses = self.loss(self.network(batch["images"]), batch, self.network.anchors)
+        positives = self.log_losses(losses)
+        total = sum(losses[part] for part in PARTS)
+        if self.parts > 1:  # how many positives there are to divide by is known at the last part
+            self.window_positives = self.window_positives + positives
+            return total
+        return total * self.trainer.world_size / positives.clamp(min=1)
+
+    def log_losses(self, losses: dict[str, Tensor]) -> Tensor:
+        """Log the losses of the global batch; returns its positives, of all devices."""
+        sums = self.reduced(torch.stack([losses[name].detach().float() for name in SUMS]))
+        *parts, positives = sums
+        values = {
+            f"train/loss_{name}": part / positives.clamp(min=1)
+            for name, part in zip(PARTS, parts, strict=True)
+        }
+        self.log_dict({"train/loss": sum(values.values()), **values, "train/positives": positives})
+        self.log("train/lr", self.optimizers().param_groups[0]["lr"])
+        return positives
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Accumulated sums to a mean over the positives of the whole step, over all devices.
+
+        Lightning has divided by the parts and DDP by the devices.
+        """
+        if self.parts == 1:
+            return
+        positives = torch.as_tensor(self.window_positives).clamp(min=1)
+        scale = self.trainer.world_size * self.parts / positives
+        self.window_positives = 0
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        torch._foreach_mul_(gradients, scale.float())
+
+    def reduced(self, sums: Tensor) -> Tensor:
+        """The sum over all devices."""
+        return self.trainer.strategy.reduce(sums, reduce_op="sum")
+
+    def on_validation_start(self) -> None:
+        self.start_scoring(self.trainer.val_dataloaders)
+
+    def on_test_start(self) -> None:
+        self.start_scoring(self.trainer.test_dataloaders)
+
+    def start_scoring(self, loader: Iterable[Batch]) -> None:
+        self.metric = DetectionMetric(loader.dataset.annotations, self.classes).to(self.device)
+        self.sums = torch.zeros(len(SUMS), device=self.device)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> Detections:
+        return self.score(batch)
+
+    def test_step(self, batch: Batch, batch_index: int) -> Detections:
+        return self.score(batch)
+
+    def score(self, batch: Batch) -> Detections:
+        predictions = self.network(batch["images"])
+        detections = self.detect(predictions, self.network.anchors)
+        self.metric.update(detections, batch["indices"])
+        once = batch["indices"] >= 0  # repeats, which even out the devices' shares, count nowhere
+        batch = {name: batch[name][once] for name in ("boxes", "labels")}
+        predictions = Predictions(*(column[once] for column in predictions))
+        losses = self.loss(predictions, batch, self.network.anchors)
+        self.sums += torch.stack([losses[name].float() for name in SUMS])
+        return detections
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        self.log_scores("test")
+
+    def log_scores(self, stage: str) -> None:
+        *parts, positives = self.reduced(self.sums)
+        scores = {"loss": sum(parts) / positives.clamp(min=1), **self.metric.compute()}
+        self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
+
+    def scored(self) -> Scored:
+        """What the last validation or test found, for files."""
+        found, annotations = self.metric.result, self.metric.annotations
+        truth = coco_ground_truth(annotations, self.classes)
+        return Scored(found.table, coco_results(found.detections), truth)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What `weights.checkpoints.build_network` needs, as plain data."""
+        normalize = self.network.normalize
+        checkpoint["ssd"] = {
+            "format": FORMAT,
+            "classes": self.classes,
+            "model": self.model,
+            "image_size": list(self.network.image_size),
+            "normalisation": {
+                "mean": normalize.mean.flatten().tolist(),
+                "std": normalize.std.flatten().tolist(),
+            },
+            "detecting": self.detect.keywords,
+        }

@@ -1,0 +1,117 @@
+"""Predictions to detections: decode, threshold, non-maximum suppression, the best of an image."""
+
+import torch
+from torch import Tensor
+
+from ssd.ops.boxes import decode, pairwise_iou, to_xyxy
+from ssd.records import Detections, Predictions
+
+FIRST_LOOK = 512  # candidates of an image tried first; more only where suppression leaves too few
+MOST_PAIRS = 1 << 24  # IoUs held at once
+
+
+def detect(
+    predictions: Predictions,
+    anchors: Tensor,
+    score_threshold: float,
+    candidates_per_class: int,
+    iou_threshold: float,
+    detections_per_image: int,
+) -> Detections:
+    """Objects of a batch: the result of a plain loop over images and classes, without the loop.
+
+    A class's candidates are its `candidates_per_class` best anchors above `score_threshold`; one
+    that overlaps a better one of its class by more than `iou_threshold` goes; the
+    `detections_per_image` best of all classes stay.
+    anchors: (A, 4) cxcywh
+    """
+    scores, labels, anchor = candidates(predictions.logits, score_threshold, candidates_per_class)
+    offsets = predictions.offsets.gather(1, anchor.unsqueeze(-1).expand(-1, -1, 4))
+    boxes = to_xyxy(decode(offsets, anchors[anchor])).clamp(0, 1)
+    looked = FIRST_LOOK
+    keep = suppress(boxes[:, :looked], scores[:, :looked], labels[:, :looked], iou_threshold)
+    while looked < scores.shape[1] and too_few(keep, scores, detections_per_image):
+        looked *= 2
+        keep = suppress(boxes[:, :looked], scores[:, :looked], labels[:, :looked], iou_threshold)
+    looked = keep.shape[1]
+    return best(
+        keep, boxes[:, :looked], scores[:, :looked], labels[:, :looked], detections_per_image
+    )
+
+
+def candidates(
+    logits: Tensor, score_threshold: float, per_class: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The anchors and classes worth suppressing, per image, best first.
+
+    logits: (B, A, C); returns: (B, M) scores (0 for padding), labels, anchor indices
+    """
+    scores = logits.softmax(dim=-1)[..., 1:].transpose(1, 2)  # (B, C - 1, A)
+    scores, anchor = scores.topk(min(per_class, scores.shape[2]), dim=2)
+    scores = torch.where(scores > score_threshold, scores, 0)
+    labels = torch.arange(1, logits.shape[2], device=logits.device).view(1, -1, 1).expand_as(anchor)
+    scores, order = scores.flatten(1).sort(dim=1, descending=True, stable=True)
+    most = int((scores > 0).sum(dim=1).max())
+    order = order[:, :most]
+    return scores[:, :most], labels.flatten(1).gather(1, order), anchor.flatten(1).gather(1, order)
+
+
+def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
+    """Greedy non-maximum suppression per class, over a batch of candidates sorted by falling score.
+
+    boxes: (B, M, 4) xyxy, scores: (B, M), 0 for padding, labels: (B, M); returns: (B, M) bool,
+    those that stay
+    """
+    pairs = boxes.shape[1] ** 2
+    images = max(1, MOST_PAIRS // max(1, pairs))
+    parts = [
+        survivors(overlapping(*part, iou_threshold)) & (part[1] > 0)
+        for part in zip(
+            boxes.split(images), scores.split(images), labels.split(images), strict=True
+        )
+    ]
+    return torch.cat(parts)
+
+
+def overlapping(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
+    """(B, M, M) bool: candidate i would suppress candidate j: better, of the same class, and in the
+    same place."""
+    same = labels.unsqueeze(1) == labels.unsqueeze(2)
+    over = (pairwise_iou(boxes, boxes) > iou_threshold) & same & (scores > 0).unsqueeze(2)
+    return over.triu_(diagonal=1)
+
+
+def survivors(over: Tensor) -> Tensor:
+    """Which candidates a greedy pass keeps. over: (B, M, M) bool, upper triangular; returns: (B, M)
+    bool.
+
+    A candidate stays if nothing that stays suppresses it. Repeating that from "all stay" settles
+    the first k candidates after k rounds, and in practice everything after as many rounds as the
+    longest chain of overlaps.
+    """
+    over = over.float()
+    keep = over.new_ones(over.shape[:2])
+    while True:
+        settled = (torch.bmm(keep.unsqueeze(1), over).squeeze(1) == 0).float()
+        if torch.equal(settled, keep):
+            return keep.bool()
+        keep = settled
+
+
+def too_few(keep: Tensor, scores: Tensor, wanted: int) -> bool:
+    """Whether an image has fewer than it may show and candidates that nobody looked at."""
+    waiting = scores[:, keep.shape[1]] > 0
+    return bool((waiting & (keep.sum(dim=1) < wanted)).any())
+
+
+def best(keep: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor, most: int) -> Detections:
+    """The first `most` of those kept, padded to the fullest image of the batch."""
+    order = keep.sort(dim=1, descending=True, stable=True).indices
+    width = min(most, int(keep.sum(dim=1).max())) if keep.numel() else 0
+    order = order[:, :width]
+    kept = keep.gather(1, order)
+    return Detections(
+        boxes=boxes.gather(1, order.unsqueeze(-1).expand(-1, -1, 4)) * kept.unsqueeze(-1),
+        scores=scores.gather(1, order) * kept,
+        labels=labels.gather(1, order) * kept,
+    )

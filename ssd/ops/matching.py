@@ -1,0 +1,80 @@
+"""Ground truth to anchors: which anchor has to find which object (paper, section 2.2, "Matching
+strategy")."""
+
+import torch
+from torch import Tensor
+
+from ssd.ops.boxes import pairwise_iou, to_xyxy
+
+UNMATCHED = -1
+
+
+def match(boxes: Tensor, valid: Tensor, anchors: Tensor, iou_threshold: float) -> Tensor:
+    """Which ground-truth box every anchor has to find, over the batch.
+
+    First every box gets an anchor of its own, greedily by falling IoU; then every anchor still free
+    takes the box it overlaps most, from `iou_threshold` on. Equal IoUs go to the lowest index. A
+    box that overlaps no anchor gets none.
+
+    boxes: (B, G, 4) xyxy, valid: (B, G) bool, False for padding, anchors: (A, 4) cxcywh
+    returns: (B, A) int64 index into G, UNMATCHED for background
+    """
+    batch, truths, _ = boxes.shape
+    if not truths:
+        return torch.full((batch, len(anchors)), UNMATCHED, device=boxes.device)
+    iou = pairwise_iou(boxes, to_xyxy(anchors))
+    iou.masked_fill_(~valid.unsqueeze(-1), 0)
+    best_iou, matches = iou.max(dim=1)
+    matches.masked_fill_(best_iou < iou_threshold, UNMATCHED)
+    own, owned = own_anchors(iou)
+    return give(matches, own, owned)
+
+
+def own_anchors(iou: Tensor) -> tuple[Tensor, Tensor]:
+    """An anchor of its own for every box, as the greedy choice by falling IoU gives them.
+
+    Boxes ask for their best anchor; one that is asked twice keeps the better box, and the other
+    asks for its next.
+    Since both sides rank by the same IoU, this ends in the greedy result, after as many rounds as
+    the longest chain of refusals instead of one a box. Chains are rare, so most batches need one
+    round.
+
+    iou: (B, G, A), 0 for padding; not changed
+    returns: (B, G) int64 anchors, and (B, G) bool, whether the box has one
+    """
+    best, anchors = iou.max(dim=2)
+    refused = lost(best, anchors, iou.shape[2])
+    if refused.any():
+        iou = iou.clone()
+    while refused.any():
+        image, box = refused.nonzero(as_tuple=True)
+        iou[image, box, anchors[image, box]] = 0
+        best[image, box], anchors[image, box] = iou[image, box].max(dim=1)
+        refused = lost(best, anchors, iou.shape[2])
+    return anchors, best > 0
+
+
+def lost(best: Tensor, anchors: Tensor, num_anchors: int) -> Tensor:
+    """Boxes whose anchor is asked for by a better box of the same image, or by an equal one before
+    them.
+
+    best, anchors: (B, G) IoU and index of the anchor asked for; returns: (B, G) bool
+    """
+    wanting = best > 0
+    highest = best.new_zeros(len(best), num_anchors).scatter_reduce(1, anchors, best, "amax")
+    leads = wanting & (best == highest.gather(1, anchors))
+    order = torch.arange(best.shape[1], device=best.device).expand_as(anchors)
+    last = best.shape[1]
+    first = torch.full_like(highest, last, dtype=torch.int64)
+    first = first.scatter_reduce(1, anchors, order.masked_fill(~leads, last), "amin")
+    return wanting & (first.gather(1, anchors) != order)
+
+
+def give(matches: Tensor, own: Tensor, owned: Tensor) -> Tensor:
+    """`matches` with every box's own anchor written over. matches: (B, A); own, owned: (B, G)."""
+    batch, num_anchors = matches.shape
+    spare = torch.cat(
+        [matches, matches.new_empty(batch, 1)], dim=1
+    )  # takes the writes of those without
+    order = torch.arange(own.shape[1], device=own.device).expand_as(own)
+    return spare.scatter_(1, own.masked_fill(~owned, num_anchors), order)[:, :num_anchors]

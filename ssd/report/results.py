@@ -1,0 +1,50 @@
+"""The files that a run leaves: results.json, and what anyone needs to score it again."""
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ssd.report.table import Row, class_table
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "pycocotools")
+
+
+class Scored(NamedTuple):
+    """What was found on a split, beside the truth."""
+
+    table: list[Row]  # a row per class
+    predictions: list[dict[str, Any]]  # COCO results, pixels of the original image
+    ground_truth: dict[str, Any]  # a COCO data set
+
+
+def write_results(folder: Path, results: Mapping[str, Any], scored: Scored | None) -> None:
+    """Write results.json; with `scored` also predictions.json and ground_truth.json, which any COCO
+    tool scores to the same numbers, and print the table of classes."""
+    versions = {name: version(name) for name in PACKAGES}
+    classes = scored and scored.table
+    content = {**results, "classes": classes, "versions": versions}
+    write_json(folder / "results.json", content, indent=1)
+    if scored:
+        write_json(folder / "predictions.json", scored.predictions, indent=None)
+        write_json(folder / "ground_truth.json", scored.ground_truth, indent=None)
+        log.info("%s", class_table(scored.table))
+
+
+def write_json(path: Path, content: Any, indent: int | None) -> None:
+    path.write_text(json.dumps(finite(content), indent=indent, allow_nan=False) + "\n")
+
+
+def finite(content: Any) -> Any:
+    """null for a number that does not exist, such as the AP of small objects where there are none:
+    JSON has no nan."""
+    if isinstance(content, Mapping):
+        return {key: finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -1,0 +1,100 @@
+"""Checkpoint files: finding the one that is meant, reading it safely, building its network."""
+
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ssd import models
+from ssd.models import SSD
+from ssd.models.layers import Normalize
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1  # of the "ssd" part of a checkpoint
+PREFIX = "network."  # of the network's weights in a checkpoint
+FOLDER = "checkpoints"
+BEST, LAST = "best.ckpt", "last.ckpt"
+LATEST = "latest"
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of this project. Nothing but tensors and plain data is ever unpickled."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such checkpoint")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{path}: damaged, or no checkpoint ({reason})") from None
+    if not isinstance(checkpoint, dict) or "ssd" not in checkpoint:
+        raise ValueError(f"{path}: not a checkpoint of this project; it has no 'ssd' part")
+    return checkpoint
+
+
+def find_checkpoint(path: Path) -> Path:
+    """A checkpoint file itself, or the best of a run folder, or its last where nothing was
+    scored."""
+    if not path.is_dir():
+        return path
+    for name in (BEST, LAST):
+        for folder in (path / FOLDER, path):
+            if (folder / name).is_file():
+                log.info("%s: taking %s", path, (folder / name).relative_to(path))
+                return folder / name
+    raise ValueError(f"{path}: holds neither {FOLDER}/{BEST} nor {FOLDER}/{LAST}")
+
+
+def find_resume(resume: str | None, run_dir: Path) -> Path | None:
+    """The checkpoint that a run goes on from: a given file, or the newest valid one of its
+    folder."""
+    folder = run_dir / FOLDER
+    existing = sorted(folder.glob("*.ckpt"))
+    if resume is None:
+        if existing:
+            raise ValueError(
+                f"{folder} holds checkpoints of an earlier run; go on from them with "
+                "resume=latest, or give another hydra.run.dir"
+            )
+        return None
+    if resume != LATEST:
+        return Path(resume).expanduser()
+    if not existing:
+        log.warning("resume=latest: no checkpoint in %s, starting at step 0", folder)
+        return None
+    steps = {path: step for path in existing if (step := step_of(path)) is not None}
+    if not steps:
+        raise ValueError(f"resume=latest: every checkpoint in {folder} is damaged; move them away")
+    return max(steps, key=lambda path: steps[path])
+
+
+def step_of(path: Path) -> int | None:
+    """The optimizer step of a checkpoint; None, and a warning, where it is damaged."""
+    try:
+        return read_checkpoint(path)["global_step"]
+    except ValueError as error:
+        log.warning("passed over: %s", error)
+        return None
+
+
+def build_network(checkpoint: dict[str, Any]) -> SSD:
+    """The network of a checkpoint, with its weights, in evaluation mode.
+
+    The architecture is one of `ssd.models`, by name; nothing else that a file says is called.
+    """
+    description = checkpoint["ssd"]
+    if description["format"] != FORMAT:
+        raise ValueError(f"checkpoint of format {description['format']}, this is format {FORMAT}")
+    arguments = dict(description["model"])
+    name = arguments.pop("name")
+    if name not in models.__all__:
+        raise ValueError(f"checkpoint of an unknown model {name!r}; known are {models.__all__}")
+    if "pretrained" in arguments:
+        arguments["pretrained"] = False  # the weights are in the file
+    network = getattr(models, name)(num_classes=len(description["classes"]) + 1, **arguments)
+    network.normalize = Normalize(**description["normalisation"])
+    weights = checkpoint["state_dict"].items()
+    network.load_state_dict({k.removeprefix(PREFIX): v for k, v in weights if k.startswith(PREFIX)})
+    return network.eval()

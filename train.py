@@ -1,0 +1,134 @@
+"""Train a detector, then score its best checkpoint: `python train.py`, see conf/train.yaml."""
+
+import logging
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from ssd import cli
+
+log = logging.getLogger("ssd.train")
+
+make = partial(instantiate, _convert_="all")  # no object ever sees a config
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@cli.one_line_errors
+def train(cfg: DictConfig) -> float | None:
+    """Returns the best validation score by `monitor`, for sweepers; None where nothing validates."""
+    # here, so that --help and tab completion need not wait for torch
+    import pytorch_lightning as pl
+
+    from ssd.callbacks.metrics_file import MetricsFile
+    from ssd.models.ssd import side_pair
+    from ssd.module import SSDModule
+    from ssd.weights.checkpoints import find_checkpoint, find_resume, read_checkpoint
+
+    start = time.monotonic()
+    run_dir = Path(cfg.run_dir)
+    resumed = find_resume(cfg.resume, run_dir)
+    step = read_checkpoint(resumed)["global_step"] if resumed else None
+
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    data = make(
+        cfg.data,
+        augmentation=make(cfg.augmentation),
+        image_size=side_pair(cfg.model.image_size),
+        seed=cfg.seed,
+    )
+    data.prepare_data()
+    module = SSDModule(
+        network=make(cfg.model, num_classes=len(data.classes) + 1),
+        loss=make(cfg.loss),
+        detecting=cli.plain(cfg.detecting),
+        classes=data.classes,
+        model=model_arguments(cfg.model),
+        optimizer=make(cfg.optimizer),
+        scheduler=make(cfg.scheduler),
+    )
+    callbacks = make(cfg.callbacks)
+    trainer = make(
+        cfg.trainer,
+        precision=cli.choose_precision(cfg.precision, cfg.trainer.accelerator),
+        val_check_interval=cfg.val_every * cfg.trainer.accumulate_grad_batches,
+        callbacks=list(callbacks.values()),
+        logger=[MetricsFile(run_dir, keep_until=step), *make(cfg.logger).values()],
+        default_root_dir=run_dir,
+    )
+    for logger in trainer.loggers:
+        logger.log_hyperparams(cli.plain(cfg))
+    announce(trainer, data, module)
+    if resumed:
+        log.info("resumed at step %d from %s", step, resumed)
+
+    with cli.children_run_this_job():
+        trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+        best = find_checkpoint(run_dir)
+        metrics = dict(trainer.callback_metrics)
+        if data.test_split:
+            trainer.test(module, data, ckpt_path=best, weights_only=True, verbose=False)
+            metrics |= trainer.callback_metrics
+    if trainer.is_global_zero:
+        throughput = callbacks.get("throughput")
+        results = {
+            "steps": trainer.global_step,
+            "wall_seconds": time.monotonic() - start,
+            "images_per_second": throughput and throughput.images_per_second,
+            "best_checkpoint": str(best.relative_to(run_dir)),
+            "seed": cfg.seed,
+            "precision": trainer.precision,
+        }
+        scored = module.scored() if data.test_split else None
+        write(run_dir, {name: float(value) for name, value in metrics.items()} | results, scored)
+    score = trainer.checkpoint_callback and trainer.checkpoint_callback.best_model_score
+    return None if score is None else float(score)
+
+
+def model_arguments(model: DictConfig) -> dict[str, Any]:
+    """The name of the network in `ssd.models` and its arguments, as plain data."""
+    arguments = cli.plain(model)
+    return {"name": arguments.pop("_target_").rpartition(".")[2], **arguments}
+
+
+def announce(trainer: Any, data: Any, module: Any) -> None:
+    """Say what will be trained on what, and for how long, in steps and in epochs."""
+    images = {stage: len(columns.ids) for stage, columns in data.annotations.items()}
+    boxes = len(data.annotations["train"].labels)
+    log.info(
+        "%d training, %d validation, %d test images; %d training boxes of %d classes: %s",
+        *images.values(), boxes, len(data.classes), ", ".join(data.classes),
+    )  # fmt: skip
+    height, width = module.network.image_size
+    log.info(
+        "%s at %dx%d: %.1f million weights, %d anchors; %s on %d %s",
+        module.model["name"], height, width,
+        sum(weight.numel() for weight in module.network.parameters()) / 1e6,
+        len(module.network.anchors), trainer.precision, trainer.world_size,
+        trainer.strategy.root_device.type,
+    )  # fmt: skip
+    steps_an_epoch = max(1, images["train"] // data.batch_size)
+    limits = (trainer.max_steps, (trainer.max_epochs or -1) * steps_an_epoch)
+    steps = min((limit for limit in limits if limit >= 0), default=-1)
+    if steps >= 0:
+        log.info(
+            "%d steps of %d images, %.1f epochs", steps, data.batch_size, steps / steps_an_epoch
+        )
+
+
+def write(run_dir: Path, results: dict[str, Any], scored: Any) -> None:
+    """The files of a finished run: how it went, what it scored, and what it found."""
+    from ssd.report.curves import plot_curves
+    from ssd.report.results import write_results
+
+    plot_curves(run_dir / "metrics.csv", run_dir / "curves.png")
+    write_results(run_dir, results, scored)
+    log.info("%s", run_dir)
+
+
+if __name__ == "__main__":
+    cli.run(train)
