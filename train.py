@@ -20,7 +20,7 @@ make = partial(instantiate, _convert_="all")  # no object ever sees a config
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 @cli.one_line_errors
 def train(cfg: DictConfig) -> float | None:
-    """Returns the best validation score by `monitor`, for sweepers; None where nothing validates."""
+    """Returns the best validation score by `monitor`, for sweepers; None without validation."""
     # here, so that --help and tab completion need not wait for torch
     import pytorch_lightning as pl
 

@@ -55,6 +55,8 @@ def run(main: Callable[[], Any]) -> None:
 
 def quiet() -> None:
     """Hide what libraries say that no user of this project can act on."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # the verbs say it shorter
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

@@ -56,9 +56,6 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
         self.saved_step = trainer.global_step
-        # true of the files written here, see below; Lightning, resumed at the end of an epoch,
-        # would train on one batch more before it believes it
-        trainer.fit_loop.epoch_loop.val_loop._has_run = True
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         # Lightning's step for loggers stays one behind after a resume from a checkpoint that was

@@ -1,0 +1,135 @@
+import pytest
+import torch
+from torch import Tensor
+from torchvision import ops
+from torchvision.models.detection import ssd300_vgg16 as torchvision_ssd
+from torchvision.models.detection._utils import BoxCoder
+
+from ssd.models.vgg import LEVELS_300
+from ssd.ops import detecting
+from ssd.ops.anchors import pyramid_anchors
+from ssd.ops.boxes import decode, encode, to_cxcywh, to_xyxy
+from ssd.ops.detecting import detect
+from ssd.records import Detections, Predictions
+
+CELLS = [(side, side) for side in (38, 19, 10, 5, 3, 1)]
+ANCHORS = pyramid_anchors(LEVELS_300["voc"], CELLS, (300, 300), 300, clip=False)
+SETTINGS = {
+    "score_threshold": 0.01,
+    "candidates_per_class": 400,
+    "iou_threshold": 0.45,
+    "detections_per_image": 200,
+}
+
+
+def random_predictions(background: float, images: int = 3, classes: int = 21) -> Predictions:
+    torch.manual_seed(0)
+    logits = torch.randn(images, len(ANCHORS), classes) * 2
+    logits[..., 0] += background
+    return Predictions(logits, torch.randn(images, len(ANCHORS), 4))
+
+
+def loop(predictions: Predictions, image: int) -> tuple[Tensor, Tensor, Tensor]:
+    """One image, class by class."""
+    scores = predictions.logits[image].softmax(dim=-1)
+    boxes = to_xyxy(decode(predictions.offsets[image], ANCHORS)).clamp(0, 1)
+    found = []
+    for label in range(1, scores.shape[1]):
+        best, order = scores[:, label].sort(descending=True, stable=True)
+        order = order[best > SETTINGS["score_threshold"]][: SETTINGS["candidates_per_class"]]
+        kept = order[ops.nms(boxes[order], scores[order, label], SETTINGS["iou_threshold"])]
+        found += [(scores[k, label], label, boxes[k]) for k in kept]
+    found = sorted(found, key=lambda entry: -entry[0])[: SETTINGS["detections_per_image"]]
+    return (
+        torch.stack([box for _, _, box in found]),
+        torch.stack([score for score, _, _ in found]),
+        torch.tensor([label for _, label, _ in found]),
+    )
+
+
+def assert_equal_to_loop(predictions: Predictions) -> None:
+    found = detect(predictions, ANCHORS, **SETTINGS)
+    for image in range(len(predictions.logits)):
+        boxes, scores, labels = loop(predictions, image)
+        kept = found.labels[image] > 0
+        torch.testing.assert_close(found.scores[image][kept], scores)
+        torch.testing.assert_close(found.boxes[image][kept], boxes)
+        assert found.labels[image][kept].tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize("background", [0, 6, 10], ids=["untrained", "medium", "sharp"])
+def test_detections_equal_a_plain_loop_over_classes(background: float) -> None:
+    assert_equal_to_loop(random_predictions(background))
+
+
+def test_detections_equal_the_loop_where_most_candidates_are_duplicates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(detecting, "FIRST_LOOK", 8)
+    predictions = random_predictions(6)
+    one_place = encode(torch.tensor([0.5, 0.5, 0.3, 0.3]).expand_as(ANCHORS), ANCHORS)
+    jitter = torch.randn_like(predictions.offsets) * 0.1
+    assert_equal_to_loop(predictions._replace(offsets=one_place + jitter))
+
+
+def test_detections_equal_torchvisions() -> None:
+    predictions = random_predictions(6, images=2)
+    model = torchvision_ssd(weights=None, weights_backbone=None, num_classes=21, nms_thresh=0.45)
+    model.box_coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
+    outputs = {"bbox_regression": predictions.offsets, "cls_logits": predictions.logits}
+    theirs = model.postprocess_detections(outputs, [to_xyxy(ANCHORS) * 300] * 2, [(300, 300)] * 2)
+    ours = detect(predictions, ANCHORS, **SETTINGS)
+    for image, expected in enumerate(theirs):
+        torch.testing.assert_close(ours.boxes[image] * 300, expected["boxes"], atol=1e-3, rtol=0)
+        torch.testing.assert_close(ours.scores[image], expected["scores"], atol=1e-5, rtol=0)
+        assert ours.labels[image].tolist() == expected["labels"].tolist()
+
+
+def detect_boxes(
+    boxes: list[list[float]], logits: list[list[float]], **settings: float
+) -> Detections:
+    """Anchors that are already where their objects are."""
+    anchors = to_cxcywh(torch.tensor(boxes, dtype=torch.float32))
+    predictions = Predictions(
+        torch.tensor([logits], dtype=torch.float32), torch.zeros(1, len(boxes), 4)
+    )
+    return detect(predictions, anchors, **{**SETTINGS, **settings})
+
+
+def test_a_worse_box_in_the_same_place_goes() -> None:
+    found = detect_boxes([[0, 0, 0.5, 0.5], [0, 0, 0.5, 0.48]], [[0, 4], [0, 3]])
+    assert found.labels.tolist() == [[1]]
+
+
+def test_boxes_of_two_classes_do_not_suppress_each_other() -> None:
+    found = detect_boxes([[0, 0, 0.5, 0.5]] * 2, [[0, 4, 0], [0, 0, 3]], score_threshold=0.5)
+    assert found.labels.tolist() == [[1, 2]]
+
+
+def test_a_box_that_went_suppresses_nothing() -> None:
+    row = [[0, 0, 0.5, 0.5], [0.15, 0, 0.65, 0.5], [0.3, 0, 0.8, 0.5]]
+    found = detect_boxes(row, [[0, 4], [0, 3], [0, 2]])
+    assert found.boxes[0, :, 0].tolist() == pytest.approx([0, 0.3])
+
+
+def test_boxes_are_cut_at_the_image() -> None:
+    found = detect_boxes([[-0.2, 0.1, 0.5, 1.4]], [[0, 4]])
+    assert found.boxes[0, 0].tolist() == pytest.approx([0, 0.1, 0.5, 1])
+
+
+def test_at_most_the_asked_number_of_an_image() -> None:
+    corners = [[i / 10, 0, i / 10 + 0.1, 0.1] for i in range(10)]
+    found = detect_boxes(corners, [[0, float(i)] for i in range(10)], detections_per_image=3)
+    assert found.boxes[0, :, 0].tolist() == pytest.approx([0.9, 0.8, 0.7])
+
+
+def test_an_image_without_detections_is_padding() -> None:
+    logits = torch.tensor([[[0.0, 4.0]], [[20.0, 0.0]]])
+    found = detect(Predictions(logits, torch.zeros(2, 1, 4)), torch.tensor([[0.5] * 4]), **SETTINGS)
+    assert found.labels.tolist() == [[1], [0]]
+    assert found.scores[1].tolist() == [0]
+
+
+def test_a_batch_without_detections_is_empty() -> None:
+    found = detect_boxes([[0, 0, 1, 1]], [[20, 0]])
+    assert found.boxes.shape == (1, 0, 4)

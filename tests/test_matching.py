@@ -1,0 +1,96 @@
+import pytest
+import torch
+from torch import Tensor
+from torchvision import ops
+from torchvision.models.detection._utils import SSDMatcher
+
+from ssd.ops.boxes import to_cxcywh, to_xyxy
+from ssd.ops.matching import UNMATCHED, match
+
+ANCHORS = to_cxcywh(torch.tensor([[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1], [0.5, 0, 1, 0.5]]))
+
+
+def match_one(boxes: list[list[float]], anchors: Tensor = ANCHORS) -> list[int]:
+    truths = torch.tensor(boxes).reshape(1, -1, 4)
+    valid = torch.ones(truths.shape[:2], dtype=torch.bool)
+    return match(truths, valid, anchors, iou_threshold=0.5)[0].tolist()
+
+
+def greedy(boxes: Tensor, anchors: Tensor, threshold: float) -> list[int]:
+    """The rule in words, one image and one pair at a time."""
+    iou = ops.box_iou(boxes, to_xyxy(anchors))
+    matches = [UNMATCHED] * len(anchors)
+    for anchor in range(len(anchors)):
+        best = max(range(len(boxes)), key=lambda box: (iou[box, anchor], -box))
+        if iou[best, anchor] >= threshold:
+            matches[anchor] = best
+    pairs = [(-iou[b, a].item(), b, a) for b in range(len(boxes)) for a in range(len(anchors))]
+    boxes_left, anchors_left = set(range(len(boxes))), set(range(len(anchors)))
+    for negative, box, anchor in sorted(pairs):
+        if negative < 0 and box in boxes_left and anchor in anchors_left:
+            matches[anchor] = box
+            boxes_left.remove(box)
+            anchors_left.remove(anchor)
+    return matches
+
+
+def test_a_small_box_keeps_its_best_anchor_below_the_threshold() -> None:
+    assert match_one([[0.6, 0.6, 0.7, 0.7]]) == [UNMATCHED, 0, UNMATCHED]
+
+
+def test_two_objects_that_share_their_best_anchor_both_keep_one() -> None:
+    matches = match_one([[0.5, 0.45, 0.95, 0.95], [0.5, 0.5, 1, 1]])
+    assert matches[1] == 1
+    assert 0 in matches
+
+
+def test_an_anchor_takes_the_box_that_it_overlaps_most() -> None:
+    anchors = to_cxcywh(torch.tensor([[0, 0, 0.5, 0.5], [0, 0, 0.5, 0.52], [0.2, 0.2, 0.7, 0.7]]))
+    assert match_one([[0.2, 0.2, 0.7, 0.7], [0, 0, 0.5, 0.5]], anchors) == [1, 1, 0]
+
+
+def test_an_overlap_equal_to_the_threshold_matches() -> None:
+    anchors = to_cxcywh(torch.tensor([[0, 0, 1, 1], [0, 0, 0.5, 1]]))
+    assert match_one([[0, 0, 1, 1]], anchors) == [0, 0]
+
+
+def test_ties_go_to_the_lowest_index() -> None:
+    anchors = ANCHORS[:1].repeat(4, 1)
+    assert match_one([[0, 0, 0.2, 0.2]] * 3, anchors) == [0, 1, 2, UNMATCHED]
+
+
+def test_padding_never_matches() -> None:
+    boxes = torch.tensor([[[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]])
+    matches = match(boxes, torch.tensor([[True, False]]), ANCHORS, iou_threshold=0.5)
+    assert matches.tolist() == [[0, UNMATCHED, UNMATCHED]]
+
+
+@pytest.mark.parametrize("truths", [0, 3])
+def test_an_image_without_objects_is_all_background(truths: int) -> None:
+    boxes, valid = torch.zeros(2, truths, 4), torch.zeros(2, truths, dtype=torch.bool)
+    assert (match(boxes, valid, ANCHORS, iou_threshold=0.5) == UNMATCHED).all()
+
+
+def test_a_box_that_overlaps_no_anchor_gets_none() -> None:
+    assert match_one([[0.1, 0.6, 0.2, 0.7]]) == [UNMATCHED] * 3
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_batches_equal_the_greedy_rule_pair_by_pair(seed: int) -> None:
+    torch.manual_seed(seed)
+    # a coarse grid makes ties and shared best anchors frequent
+    grid = (torch.rand(3, 12, 2, 2) * 6).round() / 6
+    boxes = grid.sort(dim=2).values.flatten(2) + torch.tensor([0, 0, 0.125, 0.125])
+    corners = ((torch.rand(40, 2, 2) * 6).round() / 6).sort(dim=1).values.flatten(1)
+    anchors = to_cxcywh(corners + torch.tensor([0, 0, 0.125, 0.125]))
+    valid = torch.ones(3, 12, dtype=torch.bool)
+    ours = match(boxes, valid, anchors, iou_threshold=0.5)
+    assert ours.tolist() == [greedy(image, anchors, 0.5) for image in boxes]
+
+
+def test_where_no_anchor_is_shared_matches_equal_torchvisions() -> None:
+    torch.manual_seed(0)
+    boxes = torch.tensor([[0.1, 0.1, 0.3, 0.3], [0.6, 0.5, 0.9, 0.95], [0.2, 0.6, 0.5, 0.8]])
+    corners = torch.rand(500, 2, 2).sort(dim=1).values.flatten(1)
+    theirs = SSDMatcher(0.5)(ops.box_iou(boxes, corners))
+    assert match_one(boxes.tolist(), to_cxcywh(corners)) == theirs.tolist()
