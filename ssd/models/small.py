@@ -21,7 +21,7 @@ LEVELS = (
 )
 
 # A row a stride: (channels, convolutions). Strides 2 and 4 only lead up to the first level.
-STAGES = ((24, 1), (48, 2), (96, 3), (160, 3), (192, 2), (192, 2))
+STAGES = ((16, 1), (32, 2), (96, 3), (160, 3), (192, 2), (192, 2))
 
 
 class ConvNorm(nn.Sequential):

@@ -1,0 +1,132 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from ssd.models import ssd_small
+from ssd.weights.checkpoints import build_network, find_checkpoint, find_resume, read_checkpoint
+
+ARGUMENTS = {"image_size": 64, "width": 0.5, "clip_anchors": False}
+
+
+def checkpoint(step: int = 7, **changes: object) -> dict:
+    network = ssd_small(num_classes=3, **ARGUMENTS)
+    described = {
+        "format": 1,
+        "classes": ["cat", "dog"],
+        "model": {"name": "ssd_small", **ARGUMENTS},
+        "normalisation": {"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0]},
+        **changes,
+    }
+    weights = {f"network.{name}": value for name, value in network.state_dict().items()}
+    return {"ssd": described, "state_dict": weights, "global_step": step}
+
+
+def save(folder: Path, name: str, step: int = 7) -> Path:
+    path = folder / "checkpoints" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(checkpoint(step), path)
+    return path
+
+
+def test_a_network_comes_back_with_its_weights_and_normalisation() -> None:
+    saved = checkpoint()
+    network = build_network(saved)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, saved["state_dict"][f"network.{name}"])
+    assert network.normalize.mean.flatten().tolist() == [1, 2, 3]
+    assert not network.training
+
+
+def test_an_unknown_model_is_never_called() -> None:
+    with pytest.raises(ValueError, match="unknown model 'os.system'"):
+        build_network(checkpoint(model={"name": "os.system"}))
+
+
+def test_another_format_is_refused() -> None:
+    with pytest.raises(ValueError, match="checkpoint of format 99"):
+        build_network(checkpoint(format=99))
+
+
+def test_a_run_folder_means_its_best_checkpoint(tmp_path: Path) -> None:
+    save(tmp_path, "last.ckpt")
+    best = save(tmp_path, "best.ckpt")
+    assert find_checkpoint(tmp_path) == find_checkpoint(tmp_path / "checkpoints") == best
+
+
+def test_a_run_that_scored_nothing_means_its_last(tmp_path: Path) -> None:
+    last = save(tmp_path, "last.ckpt")
+    assert find_checkpoint(tmp_path) == last
+
+
+def test_a_folder_without_checkpoints_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds neither checkpoints/best.ckpt nor"):
+        find_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"PK\x03\x04 torn"])
+def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.ckpt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.ckpt: damaged, or no checkpoint"):
+        read_checkpoint(tmp_path / "a.ckpt")
+
+
+def test_a_truncated_checkpoint_is_named(tmp_path: Path) -> None:
+    path = save(tmp_path, "last.ckpt")
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match=r"last\.ckpt: damaged"):
+        read_checkpoint(path)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple:
+        return Path.touch, (Path("exploded"),)
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"ssd": Bomb()}, "bomb.ckpt")
+    with pytest.raises(ValueError, match=r"bomb\.ckpt: damaged, or no checkpoint"):
+        read_checkpoint(Path("bomb.ckpt"))
+    assert not Path("exploded").exists()
+
+
+def test_weights_of_another_project_are_named_as_such(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match="not a checkpoint of this project"):
+        read_checkpoint(tmp_path / "a.ckpt")
+
+
+def test_latest_is_the_highest_step_not_the_newest_file(tmp_path: Path) -> None:
+    newest = save(tmp_path, "last.ckpt", step=9)
+    save(tmp_path, "best.ckpt", step=5)
+    assert find_resume("latest", tmp_path) == newest
+
+
+def test_latest_passes_over_a_damaged_checkpoint(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    best, last = save(tmp_path, "best.ckpt", step=5), save(tmp_path, "last.ckpt", step=9)
+    last.write_bytes(b"torn")
+    assert find_resume("latest", tmp_path) == best
+    assert "passed over" in caplog.text
+    assert "last.ckpt" in caplog.text
+
+
+def test_latest_with_only_damaged_checkpoints_is_an_error(tmp_path: Path) -> None:
+    save(tmp_path, "last.ckpt").write_bytes(b"torn")
+    with pytest.raises(ValueError, match="every checkpoint in .* is damaged"):
+        find_resume("latest", tmp_path)
+
+
+def test_latest_without_checkpoints_starts_anew_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert find_resume("latest", tmp_path) is None
+    assert "starting at step 0" in caplog.text
+
+
+def test_a_new_run_does_not_mix_with_an_old_one(tmp_path: Path) -> None:
+    save(tmp_path, "last.ckpt")
+    with pytest.raises(ValueError, match="resume=latest, or give another"):
+        find_resume(None, tmp_path)

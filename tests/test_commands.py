@@ -1,0 +1,247 @@
+"""The verbs as a user runs them, on a data set of a few painted boxes."""
+
+import csv
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from voc import write_annotation, write_voc
+
+from ssd.weights.checkpoints import read_checkpoint
+
+ROOT = Path(__file__).parent.parent
+SMALL = [
+    "data=voc",
+    "model.image_size=64",
+    "model.width=0.5",
+    "data.batch_size=4",
+    "data.num_workers=0",
+    "augmentation=none",
+    "trainer=cpu",
+    "precision=32-true",
+    "trainer.log_every_n_steps=1",
+    "val_every=2",
+    "save_every=2",
+    "trainer.max_steps=4",
+    "scheduler=constant",
+]
+
+
+def run(verb: str, *overrides: str) -> int:
+    """The verb's exit code; in this process, which saves the seconds of a new one's imports."""
+    before = sys.argv
+    sys.argv = [str(ROOT / f"{verb}.py"), *overrides]
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    images = {
+        f"{name}{x}": [(name, x, 5, x + 24, 34)] for name in ("cat", "dog") for x in (1, 12, 24, 36)
+    }
+    validation = {"v": [("cat", 6, 5, 30, 34)], "w": [("dog", 30, 8, 54, 37)], "x": []}
+    test = {"t": [("cat", 8, 5, 32, 34)], "u": [("dog", 33, 8, 57, 37)], "empty": []}
+    folder = tmp_path_factory.mktemp("data") / "voc"
+    return write_voc(folder, {"train": images, "val": validation, "test": test})
+
+
+@pytest.fixture(scope="module")
+def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that learned its eight images by heart."""
+    folder = tmp_path_factory.mktemp("run")
+    overrides = [f"data.root={root}", f"hydra.run.dir={folder}", "trainer.max_steps=80"]
+    assert run("train", *SMALL, *overrides, "val_every=50", "logger=tensorboard") == 0
+    return folder
+
+
+def metrics(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def results(folder: Path) -> dict:
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_a_run_learns(trained: Path) -> None:
+    assert results(trained)["test/map_50"] > 0.9
+
+
+def test_a_run_leaves_what_it_promises(trained: Path) -> None:
+    names = ["train.log", "metrics.csv", "results.json", "predictions.json", "ground_truth.json"]
+    names += ["curves.png", ".hydra/config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"]
+    assert all((trained / name).stat().st_size for name in names)
+    assert list((trained / "examples").glob("*.png"))
+    assert list((trained / "tensorboard").glob("events*"))
+
+
+def test_results_have_the_names_of_the_design(trained: Path) -> None:
+    found = results(trained)
+    for stage in ("val", "test"):
+        for name in ("map", "map_50", "map_75", "map_voc07", "map_voc12", "map_small", "loss"):
+            assert f"{stage}/{name}" in found
+    for name in (
+        "steps",
+        "wall_seconds",
+        "images_per_second",
+        "best_checkpoint",
+        "seed",
+        "versions",
+    ):
+        assert found[name] is not None
+    assert found["steps"] == 80
+    assert [line["name"] for line in found["classes"]] == ["cat", "dog"]
+
+
+def test_the_loss_falls(trained: Path) -> None:
+    losses = [float(row["train/loss"]) for row in metrics(trained) if row["train/loss"]]
+    assert losses[-1] < losses[0] / 3
+
+
+def test_every_run_validates_at_its_last_step(trained: Path) -> None:
+    validated = [int(row["step"]) for row in metrics(trained) if row["val/map"]]
+    assert validated == [49, 79]
+
+
+def test_last_is_the_newest_checkpoint(trained: Path) -> None:
+    assert read_checkpoint(trained / "checkpoints" / "last.ckpt")["global_step"] == 80
+
+
+def test_pycocotools_gives_the_same_number_from_the_files(
+    trained: Path, capsys: pytest.CaptureFixture
+) -> None:
+    truth = COCO(str(trained / "ground_truth.json"))
+    evaluation = COCOeval(truth, truth.loadRes(str(trained / "predictions.json")), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    assert results(trained)["test/map"] == pytest.approx(evaluation.stats[0], abs=1e-7)
+
+
+def test_evaluating_a_run_gives_the_number_of_its_training(trained: Path, tmp_path: Path) -> None:
+    assert run("evaluate", f"checkpoint={trained}", f"hydra.run.dir={tmp_path}", "trainer=cpu",
+               "precision=32-true") == 0  # fmt: skip
+    for name in ("test/map", "test/map_voc07", "test/map_voc12", "test/loss"):
+        assert results(tmp_path)[name] == pytest.approx(results(trained)[name], abs=1e-6)
+
+
+def test_a_lone_checkpoint_is_scored_on_the_data_that_is_given(
+    trained: Path, root: Path, tmp_path: Path
+) -> None:
+    lone = tmp_path / "lone.ckpt"
+    lone.write_bytes((trained / "checkpoints" / "best.ckpt").read_bytes())
+    words = ["split=train", "data=voc", f"data.root={root}", "data.num_workers=0", "trainer=cpu"]
+    assert run("evaluate", f"checkpoint={lone}", f"hydra.run.dir={tmp_path}/score", *words) == 0
+    assert results(tmp_path / "score")["train/map_50"] > 0.9
+
+
+def test_a_lone_checkpoint_without_data_is_an_error(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    lone = tmp_path / "lone.ckpt"
+    lone.write_bytes((trained / "checkpoints" / "best.ckpt").read_bytes())
+    assert run("evaluate", f"checkpoint={lone}", f"hydra.run.dir={tmp_path}/score") == 2
+    assert "data=" in capsys.readouterr().out
+
+
+def test_a_stopped_run_goes_on_from_its_newest_checkpoint(root: Path, tmp_path: Path) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    words = [*SMALL, f"data.root={root}"]
+    assert run("train", *words, f"hydra.run.dir={whole}", "trainer.max_steps=7") == 0
+    assert run("train", *words, f"hydra.run.dir={stopped}", "trainer.max_steps=4") == 0
+    again = [f"hydra.run.dir={stopped}", "trainer.max_steps=7", "resume=latest"]
+    assert run("train", *words, *again) == 0
+    ours, theirs = (read_checkpoint(run / "checkpoints/last.ckpt") for run in (whole, stopped))
+    for name, value in ours["state_dict"].items():
+        assert torch.equal(value, theirs["state_dict"][name]), name
+    losses = [[row["train/loss"] for row in metrics(run)] for run in (whole, stopped)]
+    assert losses[0] == losses[1]
+    assert "resumed at step 4" in (stopped / "train.log").read_text()
+
+
+def test_a_run_does_not_start_over_another(
+    trained: Path, root: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run("train", *SMALL, f"data.root={root}", f"hydra.run.dir={trained}") == 1
+    assert "resume=latest" in capsys.readouterr().out
+
+
+def test_a_failing_run_of_a_sweep_is_marked_and_the_rest_go_on(root: Path, tmp_path: Path) -> None:
+    words = [*SMALL, f"data.root={root}", "trainer.max_steps=1", f"hydra.sweep.dir={tmp_path}"]
+    assert run("train", "-m", *words, "data.batch_size=64,2", "optimizer=sgd") == 1
+    assert "data.batch_size=64 is more than" in (tmp_path / "0" / "failed.txt").read_text()
+    assert not (tmp_path / "1" / "failed.txt").exists()
+    assert results(tmp_path / "1")["steps"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["trainer.max_step=3"], 2, "Did you mean trainer.max_steps?"),
+        (["optimizer=adamm"], 2, "Could not find 'optimizer/adamm'"),
+        (["data=voc"], 2, "data.root"),
+        (["data.bad_box=keep"], 2, "data.bad_box=keep: give drop or raise"),
+        (["precision=bf16-true"], 2, "precision=bf16-true would round anchors"),
+        (["data.root=/nowhere"], 1, "/nowhere: no such folder"),
+        (["data.train_split=trainvall"], 1, "no such image set; there are test, train, val"),
+        (["data.classes=[cat,dogs]"], 1, "unknown class 'dog'; did you mean dogs?"),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_code(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture, words: list, code: int, message: str
+) -> None:
+    given = [] if words == ["data=voc"] else [f"data.root={root}"]
+    assert run("train", *SMALL, *given, *words, f"hydra.run.dir={tmp_path}") == code
+    printed = capsys.readouterr()
+    lines = [line for line in (printed.out + printed.err).splitlines() if "error: " in line]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "Traceback" not in printed.out + printed.err
+
+
+def test_a_broken_annotation_names_its_file(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    broken = write_voc(tmp_path / "voc", {"train": {"a": []}, "test": {"b": []}})
+    write_annotation(broken, "a", "<annotation><object></annotation>")
+    words = [f"data.root={broken}", f"hydra.run.dir={tmp_path}/run"]
+    assert run("train", *SMALL, *words) == 1
+    assert re.search(r"error: .*a\.xml: not XML \(mismatched tag", capsys.readouterr().out)
+
+
+def test_a_sweep_of_distributed_runs_trains_each_with_its_own_values(
+    root: Path, tmp_path: Path
+) -> None:
+    words = [*SMALL, f"data.root={root}", f"hydra.sweep.dir={tmp_path}", "trainer=ddp"]
+    words += ["trainer.accelerator=cpu", "trainer.max_steps=3", "optimizer.lr=1e-3,1e-4"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *words]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=240)
+    rates = [float(metrics(tmp_path / run)[0]["train/lr"]) for run in ("0", "1")]
+    assert rates == [1e-3, 1e-4]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "multirun.yaml"]
+    assert {path.name for path in (tmp_path / "0" / "checkpoints").iterdir()} == {
+        "best.ckpt",
+        "last.ckpt",
+    }
+
+
+def test_help_names_the_groups(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run("train", "--help") == 0
+    printed = capsys.readouterr().out
+    assert "optimizer: adam, adamw, sgd" in printed
+    assert "ssd300_voc0712" in printed

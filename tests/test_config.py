@@ -1,0 +1,136 @@
+"""Configurations and documented commands are code: every option binds, every command composes."""
+
+import inspect
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+ROOT = Path(__file__).parent.parent
+CONF = ROOT / "conf"
+VERBS = ("train", "evaluate")
+OPTIONS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
+DOCUMENTS = [ROOT / "README.md", *sorted(CONF.rglob("*.yaml")), *sorted(ROOT.glob("docs/*.md"))]
+BUILT_IN_CODE = {  # arguments that the verbs add to what the configuration says
+    "model": {"num_classes"},
+    "data": {"augmentation", "image_size", "seed"},
+    "optimizer": {"params"},
+    "scheduler": {"optimizer", "total_steps"},
+}
+
+
+def composed(verb: str, overrides: list[str]) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(verb, overrides)
+
+
+def targets(node: DictConfig) -> Iterator[DictConfig]:
+    """Every part with a `_target_`, at any depth."""
+    if "_target_" in node:
+        yield node
+    for key in node:
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none():
+            yield from targets(child)
+
+
+def option(path: Path) -> tuple[str, DictConfig]:
+    """The composed group of an option, in the verb that uses it."""
+    group = path.parent.name
+    verb = "evaluate" if path.stem == "evaluate" else "train"
+    return group, composed(verb, [f"{group}={path.stem}"])
+
+
+def commands(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """(verb, overrides) of every `python VERB.py …` in a document."""
+    for verb, line in re.findall(
+        r"python (\w+)\.py((?: +(?:-m|[^\s`]+=[^\s`]+))*)", path.read_text()
+    ):
+        if verb in VERBS:
+            yield verb, shlex.split(line)
+
+
+@pytest.mark.parametrize("path", OPTIONS, ids=str)
+def test_an_option_fits_its_target(path: Path) -> None:
+    group, cfg = option(path)
+    if group == "experiment":
+        group = "trainer"
+    for node in targets(cfg[group]):
+        signature = inspect.signature(get_object(node._target_))
+        given = {key for key in node if key not in ("_target_", "_partial_")}
+        added = BUILT_IN_CODE.get(group, set()) if node is cfg[group] else set()
+        signature.bind_partial(**dict.fromkeys(given | added))
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in OPTIONS if path.parent.name in ("model", "data", "loss")], ids=str
+)
+def test_an_option_gives_all_that_its_target_needs(path: Path) -> None:
+    group, cfg = option(path)
+    node = cfg[group]
+    given = {key for key in node if not key.startswith("_")} | BUILT_IN_CODE.get(group, set())
+    inspect.signature(get_object(node._target_)).bind(**dict.fromkeys(given))
+
+
+@pytest.mark.parametrize("path", OPTIONS, ids=str)
+def test_a_knob_in_yaml_has_no_default_in_our_code(path: Path) -> None:
+    group, cfg = option(path)
+    for node in targets(cfg[group] if group in cfg else cfg):
+        if not node._target_.startswith("ssd."):
+            continue
+        signature = inspect.signature(get_object(node._target_))
+        for name, parameter in signature.parameters.items():
+            assert name not in node or parameter.default is inspect.Parameter.empty, name
+
+
+def test_every_run_wide_key_is_read() -> None:
+    """A key that nothing reads changes nothing."""
+    for verb in VERBS:
+        own = OmegaConf.load(CONF / f"{verb}.yaml")
+        code = (ROOT / f"{verb}.py").read_text()
+        configs = "".join(path.read_text() for path in CONF.rglob("*.yaml"))
+        for key in set(own) - {"defaults", "hydra"}:
+            assert f"cfg.{key}" in code or f"${{{key}}}" in configs, key
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documented_commands_compose(path: Path) -> None:
+    for verb, words in commands(path):
+        overrides = [word for word in words if word != "-m"]
+        if "-m" in words:  # a sweep: its first run
+            overrides = [re.sub(r"=([^,\[]+),.*", r"=\1", word) for word in overrides]
+        composed(verb, overrides)
+
+
+def test_commands_are_found_in_the_readme() -> None:
+    found = list(commands(ROOT / "README.md"))
+    assert len(found) >= 10
+    assert any("-m" in words for _, words in found)
+
+
+def test_an_experiment_says_its_command_and_its_score() -> None:
+    for path in (CONF / "experiment").glob("*.yaml"):
+        text = path.read_text()
+        assert f"python train.py experiment={path.stem}" in text
+        assert re.search(r"mAP|measured", text)
+
+
+def test_experiments_are_the_papers_recipe() -> None:
+    cfg = composed("train", ["experiment=ssd300_voc0712"])
+    assert cfg.trainer.max_steps == 120_000
+    assert (cfg.optimizer.lr, cfg.optimizer.momentum, cfg.optimizer.weight_decay) == (
+        1e-3,
+        0.9,
+        5e-4,
+    )
+    assert list(cfg.scheduler.milestones) == [80_000, 100_000]
+    assert (cfg.data.batch_size, cfg.model.image_size) == (32, 300)
+
+
+def test_several_loggers_stand_side_by_side() -> None:
+    assert set(composed("train", ["logger=[tensorboard,wandb]"]).logger) == {"tensorboard", "wandb"}

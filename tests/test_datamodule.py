@@ -1,0 +1,150 @@
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+from test_transforms import SETTINGS
+from voc import write_split, write_voc
+
+from ssd.data.transforms import Augmentation
+from ssd.datamodule import DetectionDataModule, is_held_out
+from ssd.errors import ConfigError
+
+DOG, CAT = ("dog", 11, 6, 20, 15), ("cat", 1, 1, 9, 9)
+IDS = [f"image{i:02d}" for i in range(40)]
+DEFAULTS = {
+    "prepare": None,
+    "download": False,
+    "train_split": "train",
+    "val_split": "auto",
+    "test_split": "test",
+    "classes": None,
+    "bad_box": "drop",
+    "train_difficult": True,
+    "batch_size": 4,
+    "num_workers": 0,
+    "image_size": (32, 32),
+    "seed": 0,
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    images = {id: [DOG] for id in IDS}
+    return write_voc(tmp_path / "voc", {"train": images, "test": {"t": [CAT], "u": []}})
+
+
+def data_module(
+    root: Path, devices: int = 1, parts: int = 1, **changes: object
+) -> DetectionDataModule:
+    data = DetectionDataModule(
+        str(root), augmentation=Augmentation(**SETTINGS), **{**DEFAULTS, **changes}
+    )
+    data.trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=devices,
+        accumulate_grad_batches=parts,
+        logger=False,
+        enable_checkpointing=False,
+    )
+    return data
+
+
+def ids(data: DetectionDataModule, stage: str) -> list[str]:
+    return data.annotations[stage].ids
+
+
+def test_classes_come_from_the_data_in_alphabetical_order(root: Path) -> None:
+    assert data_module(root).classes == ["cat", "dog"]
+
+
+def test_without_a_val_split_a_tenth_is_held_out_by_the_hash_of_the_id(root: Path) -> None:
+    data = data_module(root)
+    assert ids(data, "val") == [id for id in IDS if is_held_out(id)]
+    assert sorted(ids(data, "train") + ids(data, "val")) == IDS
+    assert 1 <= len(ids(data, "val")) <= 8
+
+
+def test_more_images_move_none_from_training_to_validation(root: Path) -> None:
+    before = set(ids(data_module(root), "val"))
+    write_split(root, "train", IDS[:30])
+    assert set(ids(data_module(root), "val")) <= before
+
+
+def test_the_val_split_validates_where_it_exists(root: Path) -> None:
+    write_voc(root, {"val": {"v": [DOG]}})
+    assert ids(data_module(root), "val") == ["v"]
+
+
+def test_a_val_split_that_is_part_of_training_is_not_taken_by_itself(root: Path) -> None:
+    write_split(root, "val", IDS[:5])
+    assert ids(data_module(root), "val") == [id for id in IDS if is_held_out(id)]
+
+
+def test_a_given_val_split_must_not_share_images_with_training(root: Path) -> None:
+    write_split(root, "val", IDS[:5])
+    with pytest.raises(ValueError, match=r"5 images are in two splits.*image00"):
+        data_module(root, val_split="val").annotations
+
+
+def test_the_test_split_must_not_share_images_with_training(root: Path) -> None:
+    write_split(root, "test", IDS[:1])
+    with pytest.raises(ValueError, match="1 images are in two splits"):
+        data_module(root).annotations
+
+
+def test_no_validation_on_request(root: Path) -> None:
+    data = data_module(root, val_split=None)
+    assert ids(data, "train") == IDS
+    assert data.val_dataloader() == []
+
+
+def test_the_batch_size_is_that_of_a_step_over_all_accumulated_parts(root: Path) -> None:
+    assert data_module(root, parts=2).train_dataloader().batch_size == 2
+
+
+def test_a_batch_that_does_not_divide_is_an_error(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"batch_size=4 does not divide by 1 devices x 3"):
+        data_module(root, parts=3).train_dataloader()
+
+
+def test_a_split_smaller_than_a_batch_is_an_error_that_names_both(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"batch_size=64 is more than the \d+ images of .*=train"):
+        data_module(root, batch_size=64).train_dataloader()
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(root: Path) -> None:
+    plain = next(iter(data_module(root).train_dataloader()))
+    worked = next(iter(data_module(root, num_workers=2).train_dataloader()))
+    assert all((plain[key] == worked[key]).all() for key in plain)
+
+
+def test_a_stopped_loader_goes_on_with_the_next_batch(root: Path) -> None:
+    loader, resumed = (data_module(root).train_dataloader() for _ in range(2))
+    batches = [batch["indices"].tolist() for batch in loader]
+    iterator = iter(loader)
+    next(iterator), next(iterator)
+    resumed.load_state_dict(loader.state_dict())
+    assert [batch["indices"].tolist() for batch in resumed] == batches[2:]
+
+
+def test_images_are_drawn_before_they_are_read(root: Path) -> None:
+    asked = []
+    data_module(root, prepare=asked.append).prepare_data()
+    assert asked == [root]
+
+
+def test_a_download_needs_a_folder_of_voc(root: Path) -> None:
+    with pytest.raises(ConfigError, match="its last folder must be called VOCdevkit"):
+        data_module(root, download=True).prepare_data()
+
+
+def test_a_download_knows_the_years_of_voc(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="knows VOC2007, VOC2012, not train"):
+        data_module(tmp_path / "VOCdevkit", download=True).prepare_data()
+
+
+def test_an_existing_voc_is_not_downloaded_again(tmp_path: Path) -> None:
+    root = tmp_path / "VOCdevkit"
+    write_voc(root / "VOC2007", {"trainval": {"a": [DOG]}, "test": {"b": [DOG]}})
+    splits = {"train_split": "VOC2007/trainval", "test_split": "VOC2007/test"}
+    data_module(root, download=True, **splits).prepare_data()

@@ -1,0 +1,164 @@
+"""The module in real Trainer runs on a few tiny images."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from test_datamodule import DEFAULTS
+from voc import write_voc
+
+from ssd.datamodule import DetectionDataModule
+from ssd.errors import ConfigError
+from ssd.models import ssd_small
+from ssd.models.losses import MultiBoxLoss
+from ssd.module import SSDModule
+from ssd.optim.schedules import constant
+from ssd.weights.checkpoints import build_network, read_checkpoint
+
+DETECTING = {
+    "score_threshold": 0.01,
+    "candidates_per_class": 400,
+    "iou_threshold": 0.45,
+    "detections_per_image": 200,
+}
+MODEL = {"image_size": 64, "width": 0.5, "clip_anchors": False}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One image has three objects, three have one, and four none: parts of a batch differ."""
+    box, small = ("dog", 11, 6, 50, 35), ("cat", 1, 1, 9, 9)
+    images = {f"i{k}": [] for k in range(4)} | {f"j{k}": [box] for k in range(3)}
+    images |= {"k": [box, small, ("cat", 40, 1, 60, 12)]}
+    folder = tmp_path_factory.mktemp("voc")
+    return write_voc(folder, {"train": images, "test": {"t": [box], "u": [], "v": [small]}})
+
+
+def data_module(root: Path, **changes: object) -> DetectionDataModule:
+    settings = {**DEFAULTS, "val_split": None, "batch_size": 8, "image_size": (64, 64), **changes}
+    return DetectionDataModule(str(root), augmentation=None, **settings)
+
+
+def freeze_statistics(network: torch.nn.Module) -> None:
+    """Batch norm by running statistics: a batch is then the sum of its parts."""
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 0.0
+            layer.track_running_stats = True
+            layer.train = lambda mode=True, layer=layer: layer
+            layer.training = False
+
+
+def make_module(**changes: object) -> SSDModule:
+    torch.manual_seed(0)
+    network = ssd_small(num_classes=3, **MODEL)
+    settings = {
+        "network": network,
+        "loss": MultiBoxLoss(0.5, 3, 3, 1),
+        "detecting": DETECTING,
+        "classes": ["cat", "dog"],
+        "model": {"name": "ssd_small", **MODEL},
+        "optimizer": partial(torch.optim.SGD, lr=1e-3),
+        "scheduler": partial(constant, warmup_steps=0, warmup_factor=0.1),
+        **changes,
+    }
+    return SSDModule(**settings)
+
+
+def trainer(folder: Path, **changes: object) -> pl.Trainer:
+    settings = {
+        "accelerator": "cpu",
+        "devices": 1,
+        "max_steps": 1,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "use_distributed_sampler": False,
+        "check_val_every_n_epoch": None,
+        "num_sanity_val_steps": 0,
+        "default_root_dir": folder,
+    }
+    return pl.Trainer(**{**settings, **changes})
+
+
+def weights(module: SSDModule) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in module.network.parameters()])
+
+
+def trained(root: Path, tmp_path: Path, **changes: object) -> SSDModule:
+    module = make_module()
+    freeze_statistics(module.network)
+    trainer(tmp_path, **changes).fit(module.double(), data_module(root))
+    return module
+
+
+def test_accumulated_parts_equal_the_whole_batch(root: Path, tmp_path: Path) -> None:
+    whole = trained(root, tmp_path)
+    parts = trained(root, tmp_path, accumulate_grad_batches=4)
+    untrained = weights(make_module())
+    assert (weights(whole) - untrained).abs().max() > 1e-6
+    torch.testing.assert_close(weights(parts), weights(whole), atol=1e-7, rtol=0)
+
+
+def test_accumulation_in_half_precision_is_refused(root: Path, tmp_path: Path) -> None:
+    run = trainer(tmp_path, accumulate_grad_batches=2)
+    run.precision_plugin.precision = "16-mixed"
+    with pytest.raises(ConfigError, match=r"accumulate_grad_batches=2 .* precision=16-mixed"):
+        run.fit(make_module(), data_module(root))
+
+
+def test_a_step_on_images_without_objects_changes_the_network(tmp_path: Path) -> None:
+    box = ("dog", 1, 1, 9, 9)
+    root = write_voc(tmp_path, {"train": {f"i{k}": [] for k in range(8)}, "test": {"t": [box]}})
+    module = make_module()
+    before = weights(module).clone()
+    trainer(tmp_path).fit(module, data_module(root, classes=["cat", "dog"]))
+    assert torch.isfinite(weights(module)).all()
+    assert not torch.equal(weights(module), before)
+
+
+def test_a_test_scores_every_image_by_all_three_rules(root: Path, tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    run.test(make_module(), data_module(root, batch_size=2), verbose=False)
+    names = {name.removeprefix("test/") for name in run.callback_metrics}
+    expected = {"map_voc07", "map_voc12", "map", "map_50", "map_75", "loss", "ap/cat", "ap/dog"}
+    assert expected <= names
+
+
+def test_the_validation_loss_is_the_loss_of_the_whole_split(root: Path, tmp_path: Path) -> None:
+    losses = []
+    for batch_size in (1, 3):
+        run = trainer(tmp_path)
+        run.test(make_module(), data_module(root, batch_size=batch_size), verbose=False)
+        losses.append(run.callback_metrics["test/loss"].item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_checkpoint_is_enough_to_detect_the_same(root: Path, tmp_path: Path) -> None:
+    run, module = trainer(tmp_path), make_module()
+    run.fit(module, data_module(root))
+    run.save_checkpoint(tmp_path / "a.ckpt")
+    checkpoint = read_checkpoint(tmp_path / "a.ckpt")
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        ours, theirs = module.network.eval()(images), build_network(checkpoint)(images)
+    assert torch.equal(ours.logits, theirs.logits)
+    assert checkpoint["ssd"]["classes"] == ["cat", "dog"]
+    assert checkpoint["ssd"]["detecting"] == DETECTING
+
+
+def test_a_resumed_run_ends_with_the_same_bits(root: Path, tmp_path: Path) -> None:
+    settings = {"max_steps": 6}
+    whole, first, second = make_module(), make_module(), make_module()
+    data = {"batch_size": 4, "num_workers": 0}
+    trainer(tmp_path, **settings).fit(whole, data_module(root, **data))
+    stopped = trainer(tmp_path, max_steps=3)
+    stopped.fit(first, data_module(root, **data))
+    stopped.save_checkpoint(tmp_path / "a.ckpt")
+    trainer(tmp_path, **settings).fit(
+        second, data_module(root, **data), ckpt_path=tmp_path / "a.ckpt", weights_only=True
+    )
+    assert torch.equal(weights(whole), weights(second))

@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from ssd.data.transforms import Augmentation, make_view, render, seen_boxes
+from ssd.errors import ConfigError
+
+SETTINGS = {
+    "flip": 0.5,
+    "zoom_out": 0.5,
+    "zoom_out_side": 4,
+    "crop_overlaps": (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1),
+    "crop_scale": 0.3,
+    "crop_aspect": 2,
+    "crop_trials": 40,
+    "colour": 0.5,
+    "brightness": 0.125,
+    "contrast": 0.5,
+    "saturation": 0.5,
+    "hue": 0.05,
+    "fill": (1, 2, 3),
+}
+BOXES = np.array([[20.0, 20, 80, 60], [100, 30, 140, 90]])
+SIZE = (160, 120)
+OUTPUT = (60, 80)
+
+
+def augmentation(**changes: object) -> Augmentation:
+    return Augmentation(**{**SETTINGS, **changes})
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def iou(window: tuple, box: np.ndarray) -> float:
+    low, high = np.maximum(window[:2], box[:2]), np.minimum(window[2:], box[2:])
+    shared = np.prod((high - low).clip(0))
+    areas = [(w[2] - w[0]) * (w[3] - w[1]) for w in (window, box)]
+    return shared / (sum(areas) - shared)
+
+
+@pytest.mark.parametrize("overlap", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_a_crop_overlaps_an_object_whose_center_it_holds_as_much_as_drawn(overlap: float) -> None:
+    make = augmentation(zoom_out=0, crop_overlaps=(overlap, 1))
+    windows = [make.window(BOXES, SIZE, rng(seed)) for seed in range(200)]
+    crops = [window for window in windows if window != (0, 0, *SIZE)]
+    assert crops or overlap == 0.9
+    for crop in crops:
+        centers = (BOXES[:, :2] + BOXES[:, 2:]) / 2
+        held = [((crop[:2] < c) & (c < crop[2:])).all() for c in centers]
+        assert (
+            max(iou(crop, box) for box, inside in zip(BOXES, held, strict=True) if inside)
+            >= overlap
+        )
+
+
+def test_windows_are_drawn_as_torchvisions_transforms_draw_them() -> None:
+    make = augmentation()
+    ours = [make.window(BOXES, SIZE, rng(seed)) for seed in range(3000)]
+    torch.manual_seed(0)
+    theirs = v2.Compose([v2.RandomZoomOut(side_range=(1, 4), p=0.5), v2.RandomIoUCrop()])
+    image = tv_tensors.Image(torch.zeros(1, SIZE[1], SIZE[0], dtype=torch.uint8))
+    sides = []
+    for _ in range(1500):
+        boxes = tv_tensors.BoundingBoxes(BOXES, format="XYXY", canvas_size=SIZE[::-1])
+        sides.append(theirs({"image": image, "boxes": boxes})["image"].shape[-2:])
+    shares = (0.1, 0.25, 0.5, 0.75, 0.9)
+    for axis, theirs_axis in ((0, 1), (1, 0)):
+        ours_sides = [window[axis + 2] - window[axis] for window in ours]
+        expected = np.quantile([side[theirs_axis] for side in sides], shares)
+        assert np.quantile(ours_sides, shares) == pytest.approx(expected, rel=0.1)
+
+
+def test_an_image_without_objects_is_not_cropped() -> None:
+    make = augmentation(zoom_out=0)
+    assert {make.window(np.zeros((0, 4)), SIZE, rng(s)) for s in range(20)} == {(0, 0, *SIZE)}
+
+
+def test_a_whole_view_resizes_boxes_with_the_image() -> None:
+    view = make_view((0, 0, *SIZE), SIZE, OUTPUT, mirrored=False)
+    boxes, kept = seen_boxes(BOXES, (0, 0, *SIZE), view, OUTPUT)
+    assert kept.all()
+    np.testing.assert_allclose(boxes, BOXES / (160, 120, 160, 120), rtol=1e-6)
+
+
+def test_a_mirror_image_mirrors_boxes() -> None:
+    view = make_view((0, 0, *SIZE), SIZE, OUTPUT, mirrored=True)
+    boxes, _ = seen_boxes(BOXES, (0, 0, *SIZE), view, OUTPUT)
+    assert boxes[0].tolist() == pytest.approx([0.5, 20 / 120, 0.875, 0.5])
+
+
+def test_boxes_whose_center_is_out_of_the_window_go() -> None:
+    window = (0, 0, 100, 120)
+    _, kept = seen_boxes(BOXES, window, make_view(window, SIZE, OUTPUT, False), OUTPUT)
+    assert kept.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_boxes_stay_on_their_objects(seed: int) -> None:
+    """Objects are painted; after any view, the paint must fill its box and nothing beside it."""
+    image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    for channel, (x1, y1, x2, y2) in enumerate(BOXES.astype(int)):
+        image[y1:y2, x1:x2, channel] = 255
+    make, draws, output = augmentation(fill=(0, 0, 0)), rng(seed), (240, 320)
+    window = make.window(BOXES, SIZE, draws)
+    view = make_view(window, SIZE, output, make.mirrored(draws))
+    picture = render(image, view, output, make.fill)
+    boxes, kept = seen_boxes(BOXES, window, view, output)
+    for channel, box in zip(kept.nonzero()[0], boxes, strict=True):
+        rows, columns = np.nonzero(picture[..., channel] > 127)
+        found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        np.testing.assert_allclose(box * (320, 240, 320, 240), found, atol=1.01)
+
+
+def test_a_zoomed_out_image_is_surrounded_by_the_fill() -> None:
+    window = (-160, -120, 160, 120)
+    view = make_view(window, SIZE, OUTPUT, mirrored=False)
+    picture = render(np.full((120, 160, 3), 9, np.uint8), view, OUTPUT, (1, 2, 3))
+    assert picture[0, 0].tolist() == [1, 2, 3]
+    assert (picture[30:, 40:] == 9).all()
+
+
+def test_colours_change_as_torchvisions_functions_change_them() -> None:
+    image = rng().integers(0, 255, (40, 50, 3), np.uint8)
+    tensor = torch.from_numpy(image).permute(2, 0, 1)
+    make = augmentation(colour=1, contrast=0, saturation=0, hue=0)
+    changes = [draw_changes(seed) for seed in range(8)]
+    for seed, change in enumerate(changes):
+        expected = v2.functional.adjust_brightness(tensor, 1 + 0.125 * change[0])
+        ours = torch.from_numpy(make.recolour(image, rng(seed))).permute(2, 0, 1)
+        assert (ours.int() - expected.int()).abs().float().mean() < 2  # a turn through HSV rounds
+    make = augmentation(colour=1, brightness=0, contrast=0, hue=0)
+    for seed, change in enumerate(changes):
+        expected = v2.functional.adjust_saturation(tensor, 1 + 0.5 * change[2])
+        ours = torch.from_numpy(make.recolour(image, rng(seed))).permute(2, 0, 1)
+        assert (ours.int() - expected.int()).abs().float().mean() < 2
+
+
+def draw_changes(seed: int) -> np.ndarray:
+    draws = rng(seed)
+    draws.random(5)
+    return draws.uniform(-1, 1, 4)
+
+
+def test_no_colour_change_leaves_the_image_alone() -> None:
+    image = rng().integers(0, 255, (4, 5, 3), np.uint8)
+    np.testing.assert_array_equal(augmentation(colour=0).recolour(image, rng()), image)
+
+
+def test_crops_need_a_way_to_keep_the_whole_image() -> None:
+    with pytest.raises(ConfigError, match=r"crop_overlaps=.* needs a 1"):
+        augmentation(crop_overlaps=(0.5,))
