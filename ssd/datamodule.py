@@ -59,6 +59,8 @@ class DetectionDataModule(pl.LightningDataModule):
         super().__init__()
         if batch_size < 1:
             raise ConfigError(f"data.batch_size={batch_size}: give at least 1")
+        if classes and len(set(classes)) < len(classes):
+            raise ConfigError(f"data.classes={list(classes)} names a class twice")
         self.root = Path(root).expanduser()
         self.prepare = prepare
         self.download = download

@@ -39,7 +39,7 @@ def test_a_network_comes_back_with_its_weights_and_normalisation() -> None:
 
 
 def test_an_unknown_model_is_never_called() -> None:
-    with pytest.raises(ValueError, match="unknown model 'os.system'"):
+    with pytest.raises(ValueError, match=r"unknown model 'os\.system'"):
         build_network(checkpoint(model={"name": "os.system"}))
 
 
@@ -60,7 +60,7 @@ def test_a_run_that_scored_nothing_means_its_last(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_checkpoints_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds neither checkpoints/best.ckpt nor"):
+    with pytest.raises(ValueError, match=r"holds neither checkpoints/best\.ckpt nor"):
         find_checkpoint(tmp_path)
 
 
@@ -115,7 +115,7 @@ def test_latest_passes_over_a_damaged_checkpoint(
 
 def test_latest_with_only_damaged_checkpoints_is_an_error(tmp_path: Path) -> None:
     save(tmp_path, "last.ckpt").write_bytes(b"torn")
-    with pytest.raises(ValueError, match="every checkpoint in .* is damaged"):
+    with pytest.raises(ValueError, match=r"every checkpoint in .* is damaged"):
         find_resume("latest", tmp_path)
 
 

@@ -80,7 +80,7 @@ def test_an_option_gives_all_that_its_target_needs(path: Path) -> None:
 @pytest.mark.parametrize("path", OPTIONS, ids=str)
 def test_a_knob_in_yaml_has_no_default_in_our_code(path: Path) -> None:
     group, cfg = option(path)
-    for node in targets(cfg[group] if group in cfg else cfg):
+    for node in targets(cfg.get(group, cfg)):
         if not node._target_.startswith("ssd."):
             continue
         signature = inspect.signature(get_object(node._target_))

@@ -33,8 +33,8 @@ def test_a_network_predicts_for_every_anchor() -> None:
 def test_anchors_follow_other_input_sizes(size: tuple[int, int]) -> None:
     network = small(size)
     assert network(images(*size)).logits.shape[1] == len(network.anchors)
-    centers = network.anchors[:, :2]
-    assert 0 < centers.min() < centers.max() < 1.05
+    centers = network.anchors[:, :2]  # those of a map that the stride fills partly reach over
+    assert 0 < centers.min() < centers.max() < 1 + 32 / min(size)
 
 
 def test_vgg_takes_a_rectangular_input() -> None:

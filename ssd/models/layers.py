@@ -19,7 +19,7 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        return (images.float() - self.mean) / self.std
+        return (images - self.mean) / self.std  # uint8 becomes float32 on the way
 
 
 class L2Norm(nn.Module):
