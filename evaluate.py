@@ -1,6 +1,5 @@
 """Score a checkpoint: `python evaluate.py checkpoint=RUN`, see conf/evaluate.yaml."""
 
-import logging
 import time
 from functools import partial
 from pathlib import Path
@@ -11,8 +10,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from ssd import cli
 from ssd.errors import ConfigError
-
-log = logging.getLogger("ssd.evaluate")
 
 make = partial(instantiate, _convert_="all")  # no object ever sees a config
 
@@ -58,7 +55,6 @@ def evaluate(cfg: DictConfig) -> None:
     with cli.children_run_this_job():
         trainer.test(module, data, verbose=False)
     if trainer.is_global_zero:
-        run_dir = Path(cfg.run_dir)
         metrics = {
             name.replace("test/", f"{cfg.split}/"): float(value)
             for name, value in trainer.callback_metrics.items()
@@ -69,8 +65,7 @@ def evaluate(cfg: DictConfig) -> None:
             "precision": trainer.precision,
             "wall_seconds": time.monotonic() - start,
         }
-        write_results(run_dir, metrics | about, module.scored())
-        log.info("%s", run_dir)
+        write_results(Path(cfg.run_dir), metrics | about, module.scored())
 
 
 def data_config(cfg: DictConfig, checkpoint: Path, classes: list[str]) -> DictConfig:

@@ -127,7 +127,6 @@ def write(run_dir: Path, results: dict[str, Any], scored: Any) -> None:
 
     plot_curves(run_dir / "metrics.csv", run_dir / "curves.png")
     write_results(run_dir, results, scored)
-    log.info("%s", run_dir)
 
 
 if __name__ == "__main__":

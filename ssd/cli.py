@@ -41,7 +41,6 @@ class Reported(Exception):
 def run(main: Callable[[], Any]) -> None:
     """Run a verb's Hydra main; leave with its exit code."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints what it makes of an error, and exits
-    quiet()
     try:
         main()
     except Reported as error:
@@ -54,13 +53,20 @@ def run(main: Callable[[], Any]) -> None:
 
 
 def quiet() -> None:
-    """Hide what libraries say that no user of this project can act on."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # the verbs say it shorter
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    warnings.filterwarnings("ignore", message=".*number of training batches .* smaller than.*")
+    """Hide what Lightning says that the verbs say shorter, or that nobody can act on."""
+    import pytorch_lightning  # noqa: F401 - its import sets the levels below
+
+    for library in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    for message in (
+        ".*LeafSpec.*",
+        ".*does not have many workers.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*number of training batches .* smaller than.*",
+        ".*Total length of `list` across ranks is zero.*",
+        ".*recommended to use `self.log.*sync_dist=True.*",  # scores are the same on all ranks
+    ):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def one_line_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -73,20 +79,31 @@ def one_line_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig],
     def guarded(cfg: DictConfig) -> Any:
         if os.environ.get("LOCAL_RANK", "0") != "0":  # one process of a run speaks
             logging.getLogger().setLevel(logging.ERROR)
+        quiet()
+        folder = Path(HydraConfig.get().runtime.output_dir)
         try:
-            return task(cfg)
+            result = task(cfg)
         except Exception as error:
             cause = unwrapped(error)
             if not is_users(cause):
                 raise
             line = f"{one_line(cause)}{nearest_key(cause)}"
-            folder = Path(HydraConfig.get().runtime.output_dir)
             (folder / FAILED).write_text(f"{line}\n")
             log.debug("traceback of the error below", exc_info=error)
             log.error("error: %s", line)
             raise Reported(exit_code(error, cause)) from error
+        finally:
+            finish_wandb()
+        log.info("%s", folder)
+        return result
 
     return guarded
+
+
+def finish_wandb() -> None:
+    """End W&B's run with ours, or the next run of a sweep would go on in it."""
+    if "wandb" in sys.modules:
+        sys.modules["wandb"].finish(quiet=True)
 
 
 def unwrapped(error: BaseException) -> BaseException:
