@@ -103,7 +103,7 @@ def one_line_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig],
 def finish_wandb() -> None:
     """End W&B's run with ours, or the next run of a sweep would go on in it."""
     if "wandb" in sys.modules:
-        sys.modules["wandb"].finish(quiet=True)
+        sys.modules["wandb"].finish()
 
 
 def unwrapped(error: BaseException) -> BaseException:
