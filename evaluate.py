@@ -11,6 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 from ssd import cli
 from ssd.errors import ConfigError
 
+# What need not be read to score a split; where `val` is a part of training, both need the other.
+UNREAD = {
+    "test": {"train_split": None, "val_split": None},
+    "val": {"test_split": None},
+    "train": {"test_split": None},
+}
+
 make = partial(instantiate, _convert_="all")  # no object ever sees a config
 
 
@@ -35,10 +42,12 @@ def evaluate(cfg: DictConfig) -> None:
     )
     data.test_stage = cfg.split
     data.prepare_data()
+    if not data.annotations[cfg.split].ids:
+        raise ConfigError(f"split={cfg.split}: the data set that is scored on has none")
     wanted = {name: value for name, value in cli.plain(cfg.detecting).items() if value is not None}
     module = SSDModule(
         network=build_network(checkpoint),
-        loss=make(cfg.loss),
+        loss=make(loss_config(cfg, path)),
         detecting={**described["detecting"], **wanted},
         classes=described["classes"],
         model=described["model"],
@@ -47,7 +56,7 @@ def evaluate(cfg: DictConfig) -> None:
     )
     trainer = make(
         cfg.trainer,
-        precision=cli.choose_precision(cfg.precision, cfg.trainer.accelerator),
+        precision=cli.choose_precision(cfg.precision, cfg.trainer),
         callbacks=list(make(cfg.callbacks).values()),
         logger=False,
         default_root_dir=cfg.run_dir,
@@ -56,8 +65,7 @@ def evaluate(cfg: DictConfig) -> None:
         trainer.test(module, data, verbose=False)
     if trainer.is_global_zero:
         metrics = {
-            name.replace("test/", f"{cfg.split}/"): float(value)
-            for name, value in trainer.callback_metrics.items()
+            name.replace("test/", f"{cfg.split}/"): value for name, value in module.scores.items()
         }
         about = {
             "checkpoint": str(path),
@@ -69,20 +77,51 @@ def evaluate(cfg: DictConfig) -> None:
 
 
 def data_config(cfg: DictConfig, checkpoint: Path, classes: list[str]) -> DictConfig:
-    """The data set to score on: `data=`, or that of the run folder that the checkpoint lies in."""
-    data = cfg.get("data")
-    if data is None:
-        file = checkpoint.parent.parent / ".hydra" / "config.yaml"
-        if not file.is_file():
-            raise ConfigError(
-                f"{checkpoint} lies in no run folder; say what to score it on: data=…"
-            )
-        data = OmegaConf.load(file).data
+    """The data set to score on: `data=`, or that of the run folder that the checkpoint lies in.
+
+    Only the splits that `split` needs are read.
+    """
+    if cfg.split not in UNREAD:
+        raise ConfigError(f"split={cfg.split}: give one of {', '.join(UNREAD)}")
+    data = cfg.get("data") or run_data(cfg, checkpoint)
+    cfg.data_dir = cfg.data_dir or "data"  # as in train.yaml
     if data.classes is not None and list(data.classes) != classes:
         raise ConfigError(
             f"data.classes={list(data.classes)}, but the checkpoint was trained on {classes}"
         )
+    unread = {
+        "test": ("train_split", "val_split"),
+        "val": ("test_split",),
+        "train": ("test_split",),
+    }
+    for name in unread[cfg.split]:
+        data[name] = None
     return data
+
+
+def run_config(checkpoint: Path) -> DictConfig | None:
+    """The configuration of the run folder that a checkpoint lies in, if it lies in one."""
+    file = checkpoint.parent.parent / ".hydra" / "config.yaml"
+    return OmegaConf.load(file) if file.is_file() else None
+
+
+def loss_config(cfg: DictConfig, checkpoint: Path) -> DictConfig:
+    """The loss that the run was trained with, or `loss=` for a checkpoint that lies elsewhere."""
+    run = run_config(checkpoint)
+    return run.loss if run else cfg.loss
+
+
+def run_data(cfg: DictConfig, checkpoint: Path) -> DictConfig:
+    """The data group that a run was trained with; paths are relative to where it was started."""
+    run = run_config(checkpoint)
+    if run is None:
+        raise ConfigError(f"{checkpoint} lies in no run folder; say on what to score it: data=…")
+    if cfg.data_dir is not None:
+        run.data_dir = str(Path(cfg.data_dir).absolute())
+    hydra_file = checkpoint.parent.parent / ".hydra" / "hydra.yaml"
+    started_in = Path(OmegaConf.load(hydra_file).hydra.runtime.cwd)
+    run.data.root = str(started_in / Path(run.data.root).expanduser())
+    return run.data
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from ssd import cli
+from ssd.errors import ConfigError
 
 log = logging.getLogger("ssd.train")
 
@@ -27,12 +28,14 @@ def train(cfg: DictConfig) -> float | None:
     from ssd.callbacks.metrics_file import MetricsFile
     from ssd.models.ssd import side_pair
     from ssd.module import SSDModule
-    from ssd.weights.checkpoints import find_checkpoint, find_resume, read_checkpoint
+    from ssd.report.curves import plot_curves
+    from ssd.report.results import write_results
+    from ssd.weights.checkpoints import FOLDER, LAST, find_checkpoint, find_resume, read_checkpoint
 
     start = time.monotonic()
+    cli.at_least(cfg, {"seed": 0, "val_every": 1, "save_every": 1, "optimizer.lr": 0})
     run_dir = Path(cfg.run_dir)
     resumed = find_resume(cfg.resume, run_dir)
-    step = read_checkpoint(resumed)["global_step"] if resumed else None
 
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = make(
@@ -51,10 +54,12 @@ def train(cfg: DictConfig) -> float | None:
         optimizer=make(cfg.optimizer),
         scheduler=make(cfg.scheduler),
     )
+    module.check_monitor(cfg.monitor)
+    step = check_resume(read_checkpoint(resumed), module, resumed) if resumed else None
     callbacks = make(cfg.callbacks)
     trainer = make(
         cfg.trainer,
-        precision=cli.choose_precision(cfg.precision, cfg.trainer.accelerator),
+        precision=cli.choose_precision(cfg.precision, cfg.trainer),
         val_check_interval=cfg.val_every * cfg.trainer.accumulate_grad_batches,
         callbacks=list(callbacks.values()),
         logger=[MetricsFile(run_dir, keep_until=step), *make(cfg.logger).values()],
@@ -68,24 +73,26 @@ def train(cfg: DictConfig) -> float | None:
 
     with cli.children_run_this_job():
         trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
-        best = find_checkpoint(run_dir)
-        metrics = dict(trainer.callback_metrics)
-        if data.test_split:
-            trainer.test(module, data, ckpt_path=best, weights_only=True, verbose=False)
-            metrics |= trainer.callback_metrics
-    if trainer.is_global_zero:
+        validated = len(data.annotations["val"].ids) > 0
+        best = find_checkpoint(run_dir) if validated else run_dir / FOLDER / LAST
         throughput = callbacks.get("throughput")
         results = {
             "steps": trainer.global_step,
-            "wall_seconds": time.monotonic() - start,
             "images_per_second": throughput and throughput.images_per_second,
             "best_checkpoint": str(best.relative_to(run_dir)),
             "seed": cfg.seed,
             "precision": trainer.precision,
         }
+        if trainer.is_global_zero:  # also for the case that the test fails
+            plot_curves(run_dir / "metrics.csv", run_dir / "curves.png")
+            write_results(run_dir, {**module.scores, **results}, scored=None)
+        if data.test_split:
+            trainer.test(module, data, ckpt_path=best, weights_only=True, verbose=False)
+    if trainer.is_global_zero:
+        results["wall_seconds"] = time.monotonic() - start
         scored = module.scored() if data.test_split else None
-        write(run_dir, {name: float(value) for name, value in metrics.items()} | results, scored)
-    score = trainer.checkpoint_callback and trainer.checkpoint_callback.best_model_score
+        write_results(run_dir, {**module.scores, **results}, scored)
+    score = callbacks["best"].best_model_score if "best" in callbacks else None
     return None if score is None else float(score)
 
 
@@ -93,6 +100,15 @@ def model_arguments(model: DictConfig) -> dict[str, Any]:
     """The name of the network in `ssd.models` and its arguments, as plain data."""
     arguments = cli.plain(model)
     return {"name": arguments.pop("_target_").rpartition(".")[2], **arguments}
+
+
+def check_resume(checkpoint: dict[str, Any], module: Any, path: Path) -> int:
+    """The step of a checkpoint that this configuration can go on from; an error where it cannot."""
+    for name, ours in (("classes", module.classes), ("model", module.model)):
+        theirs = checkpoint["ssd"][name]
+        if theirs != ours:
+            raise ConfigError(f"resume={path}: its {name} are {theirs}, but this run's are {ours}")
+    return checkpoint["global_step"]
 
 
 def announce(trainer: Any, data: Any, module: Any) -> None:
@@ -113,20 +129,11 @@ def announce(trainer: Any, data: Any, module: Any) -> None:
     )  # fmt: skip
     steps_an_epoch = max(1, images["train"] // data.batch_size)
     limits = (trainer.max_steps, (trainer.max_epochs or -1) * steps_an_epoch)
-    steps = min((limit for limit in limits if limit >= 0), default=-1)
+    steps = min((limit for limit in limits if limit is not None and limit >= 0), default=-1)
     if steps >= 0:
         log.info(
             "%d steps of %d images, %.1f epochs", steps, data.batch_size, steps / steps_an_epoch
         )
-
-
-def write(run_dir: Path, results: dict[str, Any], scored: Any) -> None:
-    """The files of a finished run: how it went, what it scored, and what it found."""
-    from ssd.report.curves import plot_curves
-    from ssd.report.results import write_results
-
-    plot_curves(run_dir / "metrics.csv", run_dir / "curves.png")
-    write_results(run_dir, results, scored)
 
 
 if __name__ == "__main__":

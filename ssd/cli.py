@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -26,30 +27,51 @@ from ssd.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-CONFIG, OTHER, INTERRUPTED = 2, 1, 130
+CONFIG, OTHER, INTERRUPTED, TERMINATED = 2, 1, 130, 143
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 FAILED = "failed.txt"  # in the folder of a run that ended with an error
 RANKS = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
-class Reported(Exception):
-    """An error whose line the user has seen."""
-
-    def __init__(self, code: int) -> None:
-        self.code = code
+failures: list[tuple[Path, int]] = []  # run folders that ended with an error, and their codes
 
 
 def run(main: Callable[[], Any]) -> None:
     """Run a verb's Hydra main; leave with its exit code."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints what it makes of an error, and exits
+    failures.clear()
     try:
+        sys.argv[1:] = with_own_overrides(sys.argv[1:])
         main()
-    except Reported as error:
-        sys.exit(error.code)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except (HydraException, OmegaConfBaseException) as error:
+    except SystemExit as end:
+        sys.exit(signal_code(end))
+    except (HydraException, OmegaConfBaseException, ConfigError) as error:
         print(f"error: {one_line(error)}{nearest_key(error)}", file=sys.stderr)
         sys.exit(CONFIG)
+    if len(failures) > 1 or (failures and "multirun" in str(failures[0][0])):
+        print(f"failed: {', '.join(str(folder) for folder, _ in failures)}", file=sys.stderr)
+    if failures:
+        sys.exit(max(code for _, code in failures))
+
+
+def with_own_overrides(words: list[str]) -> list[str]:
+    """The command line of a resumed run: what the run was started with, then what is new."""
+    given = dict(word.split("=", 1) for word in words if "=" in word)
+    folder = given.get("hydra.run.dir", "").strip("'\"")
+    stored = Path(folder) / ".hydra" / "overrides.yaml"
+    if given.get("resume") != "latest" or not folder or not stored.is_file():
+        return words
+    old = [word for word in OmegaConf.load(stored) if word.split("=", 1)[0] not in given]
+    if old:
+        print(f"going on with {' '.join(old)}")
+    return [*old, *words]
+
+
+def signal_code(end: SystemExit) -> int | str | None:
+    """The exit code of a run that a signal ended; Lightning's own are 0 and 1."""
+    if type(end).__name__ == "SIGTERMException":
+        return TERMINATED
+    return INTERRUPTED if isinstance(end.__context__, KeyboardInterrupt) else end.code
 
 
 def quiet() -> None:
@@ -78,20 +100,23 @@ def one_line_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig],
     @wraps(task)
     def guarded(cfg: DictConfig) -> Any:
         if os.environ.get("LOCAL_RANK", "0") != "0":  # one process of a run speaks
-            logging.getLogger().setLevel(logging.ERROR)
+            logging.getLogger("ssd").setLevel(logging.ERROR)
         quiet()
         folder = Path(HydraConfig.get().runtime.output_dir)
+        (folder / FAILED).unlink(missing_ok=True)
         try:
             result = task(cfg)
         except Exception as error:
             cause = unwrapped(error)
-            if not is_users(cause):
-                raise
             line = f"{one_line(cause)}{nearest_key(cause)}"
             (folder / FAILED).write_text(f"{line}\n")
+            if not is_users(cause):
+                raise
             log.debug("traceback of the error below", exc_info=error)
             log.error("error: %s", line)
-            raise Reported(exit_code(error, cause)) from error
+            # not raised: Hydra would print a second line, and a sweep would end with it
+            failures.append((folder, exit_code(error, cause)))
+            return None
         finally:
             finish_wandb()
         log.info("%s", folder)
@@ -118,7 +143,12 @@ def is_users(error: BaseException) -> bool:
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
     known = (ValueError, OSError, HydraException, OmegaConfBaseException, MisconfigurationException)
-    return isinstance(error, known)
+    return isinstance(error, known) or is_secondary(error)
+
+
+def is_secondary(error: BaseException) -> bool:
+    """Whether a process only noticed that another of its run is gone."""
+    return re.search(r"Connection (closed|reset) by peer", str(error)) is not None
 
 
 def exit_code(error: BaseException, cause: BaseException) -> int:
@@ -128,6 +158,8 @@ def exit_code(error: BaseException, cause: BaseException) -> int:
 
 def one_line(error: BaseException) -> str:
     """The message on one line; of an error in a data worker, the worker's own message."""
+    if is_secondary(error):
+        return "another process of this run failed; its message is above"
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     if lines and lines[0].startswith("Caught ") and "DataLoader worker" in lines[0]:
         return re.sub(r"^[\w.]+: ", "", lines[-1])
@@ -192,6 +224,21 @@ def children_run_this_job() -> Iterator[None]:
             else:
                 os.environ[name] = value
         leave_process_group()
+        forget_children()
+
+
+def forget_children() -> None:
+    """End what is left of a failed run's processes, and the thread that watches them.
+
+    Lightning's watcher kills this process, and so the rest of a sweep, when a child has failed.
+    """
+    for thread in threading.enumerate():
+        if thread.name == "child-process-observer":
+            for child in thread._child_processes:
+                if sys.exc_info()[0]:
+                    child.terminate()
+                child.wait()
+            thread._child_processes.clear()
 
 
 def leave_process_group() -> None:
@@ -206,21 +253,36 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(cfg, resolve=True)
 
 
-def choose_precision(wanted: str, accelerator: str) -> str:
-    """The precision of a run: "auto" is bf16-mixed where the device computes in it, else
-    32-true."""
+def choose_precision(wanted: str, trainer: DictConfig) -> str:
+    """A run's precision; "auto" is bf16-mixed where the device computes in it, else 32-true."""
     import torch
 
-    if wanted.endswith("-true") and wanted != "32-true":
-        raise ConfigError(
-            f"precision={wanted} would round anchors and constants; give auto, 32-true, bf16-mixed "
-            "or 16-mixed"
-        )
+    wanted = str(wanted)
+    if wanted not in PRECISIONS:
+        why = ": it would round anchors and constants" if wanted.endswith("-true") else ""
+        raise ConfigError(f"precision={wanted}{why}; give one of {', '.join(PRECISIONS)}")
+    on_gpu = torch.cuda.is_available() and trainer.accelerator in ("auto", "gpu", "cuda")
+    if wanted == "16-mixed":
+        if trainer.get("accumulate_grad_batches", 1) > 1:
+            raise ConfigError(
+                "precision=16-mixed overflows in the sums that "
+                f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} adds up; "
+                "use precision=bf16-mixed or 32-true, or do not accumulate"
+            )
+        if not on_gpu:
+            raise ConfigError("precision=16-mixed needs a GPU; use bf16-mixed or 32-true")
     if wanted != "auto":
         return wanted
-    on_gpu = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
     capable = torch.cuda.is_bf16_supported(False) if on_gpu else has_bf16_units()
     return "bf16-mixed" if capable else "32-true"
+
+
+def at_least(cfg: DictConfig, least: dict[str, float]) -> None:
+    """Refuse numbers that are none or too small, by their keys."""
+    for key, low in least.items():
+        value = OmegaConf.select(cfg, key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= low:
+            raise ConfigError(f"{key}={value}: give a number of at least {low}")
 
 
 def has_bf16_units() -> bool:

@@ -31,7 +31,7 @@ class DetectionDataModule(pl.LightningDataModule):
     prepare: called with `root` before anything is read, to draw or download what lies there; or
     None
     train_split, val_split, test_split: image sets, see `voc.read_split`; None for no such split
-    val_split: "auto" takes `val` where it exists and shares no image with training, and otherwise
+    val_split: "auto" takes `val` where it exists and is no part of training or test, and otherwise
     holds out a tenth of the training images by a hash of their ids
     classes: names, or None for those that occur, sorted
     train_difficult: whether difficult objects are trained on, as the Caffe code does
@@ -61,6 +61,12 @@ class DetectionDataModule(pl.LightningDataModule):
             raise ConfigError(f"data.batch_size={batch_size}: give at least 1")
         if classes and len(set(classes)) < len(classes):
             raise ConfigError(f"data.classes={list(classes)} names a class twice")
+        if any(name.casefold().strip("_") == "background" for name in classes or ()):
+            raise ConfigError(
+                f"data.classes={list(classes)}: leave out the background; it is no class"
+            )
+        if num_workers < 0:
+            raise ConfigError(f"data.num_workers={num_workers}: give 0 or more")
         self.root = Path(root).expanduser()
         self.prepare = prepare
         self.download = download
@@ -92,27 +98,24 @@ class DetectionDataModule(pl.LightningDataModule):
         report = Report(self.bad_box)
         train = voc.read_split(self.root, self.train_split, report)
         test = voc.read_split(self.root, self.test_split, report)
-        train, val = self.divided(train, report)
+        train, val = self.divided(train, {picture.id for picture in train + test}, report)
         report.close()
         check_leaks(train, test)
         check_leaks(val, test)
         return {"train": train, "val": val, "test": test}
 
     def divided(
-        self, train: list[voc.Picture], report: Report
+        self, train: list[voc.Picture], taken: set[str], report: Report
     ) -> tuple[list[voc.Picture], list[voc.Picture]]:
-        """Training and validation images, by `val_split`."""
+        """Training and validation images, by `val_split`. taken: ids of training and test."""
         if not self.val_split:
             return train, []
         if self.val_split != AUTO:
             val = voc.read_split(self.root, self.val_split, report)
             check_leaks(train, val)
             return train, val
-        known = {picture.id for picture in train}
-        if voc.has_split(self.root, "val"):
-            ids = voc.read_ids(self.root, "val")
-            if known.isdisjoint(ids):
-                return train, voc.read_split(self.root, "val", report)
+        if voc.has_split(self.root, "val") and taken.isdisjoint(voc.read_ids(self.root, "val")):
+            return train, voc.read_split(self.root, "val", report)
         held_out = [picture for picture in train if is_held_out(picture.id)]
         if train:
             log.info(

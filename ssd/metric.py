@@ -29,6 +29,7 @@ from ssd.records import BACKGROUND, Annotations, Detections
 
 VOC_IOU = 0.5
 COCO_SUMMARY = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large")  # COCOeval.stats
+SUMMARY = ("map_voc07", "map_voc12", *COCO_SUMMARY)  # beside ap/<class>
 
 
 class ClassScores(TypedDict):

@@ -8,10 +8,10 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from ssd.errors import ConfigError
-from ssd.metric import DetectionMetric, coco_ground_truth, coco_results
+from ssd.metric import SUMMARY, DetectionMetric, coco_ground_truth, coco_results
 from ssd.models import SSD
 from ssd.ops.detecting import detect
 from ssd.records import Batch, Detections, Predictions
@@ -50,7 +50,8 @@ class SSDModule(pl.LightningModule):
         self.model = model
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
-        self.window_positives: Tensor | int = 0  # of the parts accumulated so far
+        self.window: Tensor | int = 0  # SUMS of the parts accumulated so far
+        self.scores: dict[str, float] = {}  # of the last validation and test, in full precision
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = self.make_optimizer(self.network.parameters())
@@ -72,39 +73,52 @@ class SSDModule(pl.LightningModule):
                 "precision=16-mixed; use precision=bf16-mixed or 32-true, or do not accumulate"
             )
 
+    def on_train_start(self) -> None:
+        """The rate of the schedule as it is now: a checkpoint restores that of the one it had."""
+        schedule = self.lr_schedulers()
+        if isinstance(schedule, LambdaLR):
+            groups = self.optimizers().param_groups
+            for group, base, factor in zip(
+                groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
+            ):
+                group["lr"] = base * factor(schedule.last_epoch)
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         losses = self.loss(self.network(batch["images"]), batch, self.network.anchors)
-        positives = self.log_losses(losses)
+        sums = self.reduced(torch.stack([losses[name].detach().float() for name in SUMS]))
+        self.window = self.window + sums
         total = sum(losses[part] for part in PARTS)
         if self.parts > 1:  # how many positives there are to divide by is known at the last part
-            self.window_positives = self.window_positives + positives
             return total
-        return total * self.trainer.world_size / positives.clamp(min=1)
-
-    def log_losses(self, losses: dict[str, Tensor]) -> Tensor:
-        """Log the losses of the global batch; returns its positives, of all devices."""
-        sums = self.reduced(torch.stack([losses[name].detach().float() for name in SUMS]))
-        *parts, positives = sums
-        values = {
-            f"train/loss_{name}": part / positives.clamp(min=1)
-            for name, part in zip(PARTS, parts, strict=True)
-        }
-        self.log_dict({"train/loss": sum(values.values()), **values, "train/positives": positives})
-        self.log("train/lr", self.optimizers().param_groups[0]["lr"])
-        return positives
+        return total * self.trainer.world_size / sums[-1].clamp(min=1)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Accumulated sums to a mean over the positives of the whole step, over all devices.
 
         Lightning has divided by the parts and DDP by the devices.
         """
-        if self.parts == 1:
-            return
-        positives = torch.as_tensor(self.window_positives).clamp(min=1)
-        scale = self.trainer.world_size * self.parts / positives
-        self.window_positives = 0
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        torch._foreach_mul_(gradients, scale.float())
+        *parts, positives = self.window
+        self.window = 0
+        if self.parts > 1:
+            scale = self.trainer.world_size * self.parts / positives.clamp(min=1)
+            gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+            torch._foreach_mul_(gradients, scale)
+        self.log_losses([part / positives.clamp(min=1) for part in parts], positives)
+        self.log("train/lr", optimizer.param_groups[0]["lr"])
+
+    def log_losses(self, losses: list[Tensor], positives: Tensor) -> None:
+        """Log the means over the global batch; stop where they are no numbers any more."""
+        total = sum(losses)
+        named = {f"train/loss_{name}": loss for name, loss in zip(PARTS, losses, strict=True)}
+        self.log_dict({"train/loss": total, **named, "train/positives": positives})
+        step = self.trainer.global_step
+        due = total.device.type == "cpu" or step % self.trainer.log_every_n_steps == 0
+        if due and not torch.isfinite(total):  # on a GPU a look at every step would make it wait
+            values = ", ".join(f"{name} {float(loss):g}" for name, loss in named.items())
+            raise ValueError(
+                f"the loss is no number at step {step}: {values}; a lower optimizer.lr, a warm-up "
+                "or trainer.gradient_clip_val=5 mends that most often"
+            )
 
     def reduced(self, sums: Tensor) -> Tensor:
         """The sum over all devices."""
@@ -145,8 +159,18 @@ class SSDModule(pl.LightningModule):
 
     def log_scores(self, stage: str) -> None:
         *parts, positives = self.reduced(self.sums)
-        scores = {"loss": sum(parts) / positives.clamp(min=1), **self.metric.compute()}
-        self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
+        loss = float(sum(parts) / positives.clamp(min=1))
+        scores = {"loss": loss, **self.metric.compute()}
+        scores = {f"{stage}/{name}": value for name, value in scores.items()}
+        self.scores |= scores
+        self.log_dict(scores)
+
+    def check_monitor(self, monitor: str) -> None:
+        """Refuse, before training, a metric that no validation will give."""
+        known = [f"val/{name}" for name in SUMMARY]  # the higher the better
+        known += [f"val/ap/{name}" for name in self.classes]
+        if monitor not in known:
+            raise ConfigError(f"monitor={monitor}: give one of {', '.join(known)}")
 
     def scored(self) -> Scored:
         """What the last validation or test found, for files."""

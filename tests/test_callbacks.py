@@ -150,6 +150,13 @@ def test_the_last_checkpoint_is_the_newest_although_the_score_only_got_worse(
     assert (step_of(tmp_path / "best.ckpt"), step_of(tmp_path / "last.ckpt")) == (4, 10)
 
 
+def test_a_score_that_is_no_number_is_never_the_best(tmp_path: Path) -> None:
+    fit(Tiny((float("nan"), 0.1, float("nan"))), *pair(tmp_path), max_steps=10)
+    assert step_of(tmp_path / "best.ckpt") == 8
+    fit(Tiny((float("nan"),) * 3), *pair(tmp_path / "none"), max_steps=10)
+    assert not (tmp_path / "none" / "best.ckpt").exists()
+
+
 def test_the_last_checkpoint_is_the_newest_without_validation(tmp_path: Path) -> None:
     fit(Tiny(validates=False), *pair(tmp_path), max_steps=10)
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]

@@ -5,15 +5,17 @@ import json
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from voc import write_annotation, write_voc
+from voc import SIZE, write_annotation, write_voc
 
 from ssd.weights.checkpoints import read_checkpoint
 
@@ -174,6 +176,46 @@ def test_a_stopped_run_goes_on_from_its_newest_checkpoint(root: Path, tmp_path: 
     assert "resumed at step 4" in (stopped / "train.log").read_text()
 
 
+def test_a_resumed_run_keeps_what_it_was_started_with(root: Path, tmp_path: Path) -> None:
+    folder = f"hydra.run.dir={tmp_path}/run"
+    assert run("train", *SMALL, f"data.root={root}", "optimizer=sgd", folder) == 0
+    assert run("train", folder, "resume=latest", "trainer.max_steps=6") == 0
+    assert results(tmp_path / "run")["steps"] == 6
+    stored = (tmp_path / "run" / ".hydra" / "overrides.yaml").read_text()
+    assert "optimizer=sgd" in stored
+
+
+def test_a_checkpoint_of_another_model_is_no_place_to_go_on_from(
+    trained: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    words = [f"data.root={root}", f"hydra.run.dir={tmp_path}", "model.width=0.25"]
+    assert run("train", *SMALL, *words, f"resume={trained}/checkpoints/last.ckpt") == 2
+    assert "its model are" in capsys.readouterr().out
+
+
+def test_a_run_is_scored_from_another_folder(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("evaluate", f"checkpoint={trained}", "hydra.run.dir=score", "trainer=cpu") == 0
+    assert run("evaluate", f"checkpoint={trained}", "split=tst", "hydra.run.dir=other") == 2
+
+
+def test_a_test_image_that_breaks_late_leaves_the_results_of_training(
+    root: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "voc"
+    shutil.copytree(root, copy)
+    (copy / "JPEGImages" / "t.png").unlink()
+    image = copy / "JPEGImages" / "t.jpg"
+    Image.new("RGB", SIZE).save(image)
+    image.write_bytes(image.read_bytes()[:-10])
+    words = [f"data.root={copy}", f"hydra.run.dir={tmp_path}/run"]
+    assert run("train", *SMALL, *words) == 1
+    assert "t.jpg: damaged image" in (tmp_path / "run" / "failed.txt").read_text()
+    assert results(tmp_path / "run")["steps"] == 4
+
+
 def test_a_run_does_not_start_over_another(
     trained: Path, root: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -196,7 +238,17 @@ def test_a_failing_run_of_a_sweep_is_marked_and_the_rest_go_on(root: Path, tmp_p
         (["optimizer=adamm"], 2, "Could not find 'optimizer/adamm'"),
         (["data=voc"], 2, "data.root"),
         (["data.bad_box=keep"], 2, "data.bad_box=keep: give drop or raise"),
-        (["precision=bf16-true"], 2, "precision=bf16-true would round anchors"),
+        (["precision=bf16-true"], 2, "precision=bf16-true: it would round anchors"),
+        (["precision=16-mixed"], 2, "precision=16-mixed needs a GPU"),
+        (
+            ["precision=16-mixed", "trainer.accumulate_grad_batches=2"],
+            2,
+            "trainer.accumulate_grad_batches=2",
+        ),
+        (["val_every=0"], 2, "val_every=0: give a number of at least 1"),
+        (["optimizer.lr=abc"], 2, "optimizer.lr=abc: give a number"),
+        (["monitor=val/mapp"], 2, "monitor=val/mapp: give one of val/map_voc07, val/map_voc12"),
+        (["data.classes=[cat,dog,background]"], 2, "leave out the background"),
         (["data.root=/nowhere"], 1, "/nowhere: no such folder"),
         (["data.train_split=trainvall"], 1, "no such image set; there are test, train, val"),
         (["data.classes=[cat,dogs]"], 1, "unknown class 'dog'; did you mean dogs?"),
@@ -208,9 +260,9 @@ def test_a_mistake_is_one_line_and_a_code(
     given = [] if words == ["data=voc"] else [f"data.root={root}"]
     assert run("train", *SMALL, *given, *words, f"hydra.run.dir={tmp_path}") == code
     printed = capsys.readouterr()
-    lines = [line for line in (printed.out + printed.err).splitlines() if "error: " in line]
-    assert len(lines) == 1
-    assert message in lines[0]
+    last = (printed.out + printed.err).strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last
     assert "Traceback" not in printed.out + printed.err
 
 
@@ -228,14 +280,22 @@ def test_a_sweep_of_distributed_runs_trains_each_with_its_own_values(
     root: Path, tmp_path: Path
 ) -> None:
     words = [*SMALL, f"data.root={root}", f"hydra.sweep.dir={tmp_path}", "trainer=ddp"]
-    words += ["trainer.accelerator=cpu", "trainer.max_steps=3", "optimizer.lr=1e-3,1e-4"]
+    words += ["trainer.accelerator=cpu", "trainer.max_steps=3"]
+    words += ["optimizer.lr=1e-3,1e-4", "data.batch_size=3,4"]  # 3 does not divide over 2 devices
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(ROOT / "train.py"), "-m", *words]
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=240)
-    rates = [float(metrics(tmp_path / run)[0]["train/lr"]) for run in ("0", "1")]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, check=False, timeout=300)
+    assert ended.returncode == 2
+    rates = [float(metrics(tmp_path / run)[0]["train/lr"]) for run in ("2", "3")]
     assert rates == pytest.approx([1e-3, 1e-4])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "multirun.yaml"]
-    assert {path.name for path in (tmp_path / "0" / "checkpoints").iterdir()} == {
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2", "3", "multirun.yaml"]
+    assert [(tmp_path / run / "failed.txt").exists() for run in "0123"] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert {path.name for path in (tmp_path / "2" / "checkpoints").iterdir()} == {
         "best.ckpt",
         "last.ckpt",
     }

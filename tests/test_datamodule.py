@@ -80,6 +80,11 @@ def test_a_val_split_that_is_part_of_training_is_not_taken_by_itself(root: Path)
     assert ids(data_module(root), "val") == [id for id in IDS if is_held_out(id)]
 
 
+def test_a_val_split_that_is_the_test_is_not_taken_by_itself(root: Path) -> None:
+    data = data_module(write_voc(root, {"val": {"v": [DOG]}}), test_split="val")
+    assert ids(data, "val") == [id for id in IDS if is_held_out(id)]
+
+
 def test_a_given_val_split_must_not_share_images_with_training(root: Path) -> None:
     write_split(root, "val", IDS[:5])
     with pytest.raises(ValueError, match=r"5 images are in two splits.*image00"):

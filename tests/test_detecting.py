@@ -72,6 +72,12 @@ def test_detections_equal_the_loop_where_most_candidates_are_duplicates(
     assert_equal_to_loop(predictions._replace(offsets=one_place + jitter))
 
 
+def test_equal_scores_go_to_the_lowest_index() -> None:
+    predictions = random_predictions(0)
+    tied = Predictions(predictions.logits.round() / 2, predictions.offsets)
+    assert_equal_to_loop(tied)
+
+
 def test_detections_equal_torchvisions() -> None:
     predictions = random_predictions(6, images=2)
     model = torchvision_ssd(weights=None, weights_backbone=None, num_classes=21, nms_thresh=0.45)

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import ssd300_vgg16 as torchvision_ssd
 
+from ssd.errors import ConfigError
 from ssd.models.losses import MultiBoxLoss
 from ssd.models.vgg import LEVELS_300
 from ssd.ops.anchors import pyramid_anchors
@@ -94,3 +95,8 @@ def test_the_box_weight_weighs_boxes_alone() -> None:
 def test_more_negatives_cost_more() -> None:
     made, many = predictions(), MultiBoxLoss(0.5, 5, 3, box_weight=1)
     assert many(made, batch(), ANCHORS)["class"] > LOSS(made, batch(), ANCHORS)["class"]
+
+
+def test_a_threshold_that_padding_would_pass_is_refused() -> None:
+    with pytest.raises(ConfigError, match="iou_threshold=0"):
+        MultiBoxLoss(iou_threshold=0, negative_ratio=3, min_negatives=3, box_weight=1)

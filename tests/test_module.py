@@ -1,5 +1,6 @@
 """The module in real Trainer runs on a few tiny images."""
 
+import math
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ssd.errors import ConfigError
 from ssd.models import ssd_small
 from ssd.models.losses import MultiBoxLoss
 from ssd.module import SSDModule
-from ssd.optim.schedules import constant
+from ssd.optim.schedules import constant, cosine
 from ssd.weights.checkpoints import build_network, read_checkpoint
 
 DETECTING = {
@@ -104,6 +105,43 @@ def test_accumulated_parts_equal_the_whole_batch(root: Path, tmp_path: Path) -> 
     untrained = weights(make_module())
     assert (weights(whole) - untrained).abs().max() > 1e-6
     torch.testing.assert_close(weights(parts), weights(whole), atol=1e-7, rtol=0)
+
+
+def test_what_is_logged_is_of_the_whole_step_in_parts_or_not(root: Path, tmp_path: Path) -> None:
+    logged = []
+    for parts in (1, 4):
+        module = make_module()
+        freeze_statistics(module.network)
+        run = trainer(tmp_path, accumulate_grad_batches=parts, log_every_n_steps=1)
+        run.fit(module, data_module(root))
+        logged.append({name: float(value) for name, value in run.callback_metrics.items()})
+    assert logged[0].keys() >= {"train/loss", "train/positives", "train/lr"}
+    assert logged[1] == pytest.approx(logged[0], rel=1e-5)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(root: Path, tmp_path: Path) -> None:
+    module = make_module(optimizer=partial(torch.optim.SGD, lr=1e20))
+    with pytest.raises(ValueError, match="the loss is no number at step"):
+        trainer(tmp_path, max_steps=8).fit(module, data_module(root))
+
+
+def test_a_longer_schedule_holds_from_the_first_resumed_step(root: Path, tmp_path: Path) -> None:
+    schedule = partial(cosine, final_factor=0.0, warmup_steps=0, warmup_factor=0.1)
+    module = make_module(scheduler=schedule)
+    save = LastCheckpoint(tmp_path, every_n_train_steps=2)
+    trainer(tmp_path, max_steps=2, callbacks=[save]).fit(module, data_module(root))
+    run = trainer(tmp_path, max_steps=8, log_every_n_steps=1, callbacks=[FirstRate()])
+    resumed = make_module(scheduler=schedule)
+    run.fit(resumed, data_module(root), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert run.callbacks[0].rate == pytest.approx(1e-3 * (1 + math.cos(math.pi * 2 / 8)) / 2)
+
+
+class FirstRate(pl.Callback):
+    rate = None
+
+    def on_before_optimizer_step(self, *arguments: object) -> None:
+        *_, optimizer = arguments
+        self.rate = self.rate or optimizer.param_groups[0]["lr"]
 
 
 def test_accumulation_in_half_precision_is_refused(root: Path, tmp_path: Path) -> None:

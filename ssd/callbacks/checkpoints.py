@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch import Tensor
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -22,6 +23,12 @@ class BestCheckpoint(ModelCheckpoint):
             enable_version_counter=False,  # a resumed run writes best.ckpt, not best-v1.ckpt
             save_on_train_epoch_end=False,  # at validations, which are when `monitor` is new
         )
+
+    def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
+        """Whether the score is the best so far. Lightning would keep a first nan for ever."""
+        if current is not None and current.isnan():
+            return False
+        return super().check_monitor_top_k(trainer, current)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the best score, also in a run folder that was moved or copied.

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ssd.errors import ConfigError
 from ssd.ops.boxes import encode, to_cxcywh
 from ssd.ops.matching import UNMATCHED, match
 from ssd.ops.mining import hard_negatives
@@ -24,6 +25,8 @@ class MultiBoxLoss(nn.Module):
         self, iou_threshold: float, negative_ratio: float, min_negatives: int, box_weight: float
     ) -> None:
         super().__init__()
+        if not 0 < iou_threshold <= 1:
+            raise ConfigError(f"loss.iou_threshold={iou_threshold}: give a share above 0, up to 1")
         self.iou_threshold = iou_threshold
         self.negative_ratio = negative_ratio
         self.min_negatives = min_negatives

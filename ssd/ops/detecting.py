@@ -46,9 +46,16 @@ def candidates(
 
     logits: (B, A, C); returns: (B, M) scores (0 for padding), labels, anchor indices
     """
-    scores = logits.softmax(dim=-1)[..., 1:].transpose(1, 2)  # (B, C - 1, A)
-    scores, anchor = scores.topk(min(per_class, scores.shape[2]), dim=2)
+    scores = logits.softmax(dim=-1)[..., 1:].transpose(1, 2).contiguous()  # (B, C - 1, A)
     scores = torch.where(scores > score_threshold, scores, 0)
+    anchors = scores.shape[2]
+    # topk leaves the order of equal scores open. The bits of floats from 0 on rank as the floats
+    # do, so with the anchor's place below them every key is another: equal scores go to the first.
+    place = torch.arange(anchors - 1, -1, -1, device=scores.device)
+    keys = (scores.view(torch.int32).long() << 32) | place
+    keys = keys.topk(min(per_class, anchors), dim=2).values
+    anchor = anchors - 1 - (keys & 0xFFFFFFFF)
+    scores = (keys >> 32).int().view(torch.float32)
     labels = torch.arange(1, logits.shape[2], device=logits.device).view(1, -1, 1).expand_as(anchor)
     scores, order = scores.flatten(1).sort(dim=1, descending=True, stable=True)
     most = int((scores > 0).sum(dim=1).max())

@@ -26,8 +26,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a torn file can make the unpickler stumble over anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{path}: damaged, or no checkpoint ({reason})") from None
+        raise ValueError(
+            f"{path}: damaged, or no checkpoint of tensors and plain data ({type(error).__name__})"
+        ) from error
     if not isinstance(checkpoint, dict) or "ssd" not in checkpoint:
         raise ValueError(f"{path}: not a checkpoint of this project; it has no 'ssd' part")
     return checkpoint
@@ -66,7 +67,7 @@ def find_resume(resume: str | None, run_dir: Path) -> Path | None:
     steps = {path: step for path in existing if (step := step_of(path)) is not None}
     if not steps:
         raise ValueError(f"resume=latest: every checkpoint in {folder} is damaged; move them away")
-    return max(steps, key=lambda path: steps[path])
+    return max(steps, key=lambda path: (steps[path], path.name == LAST))
 
 
 def step_of(path: Path) -> int | None:
