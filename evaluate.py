@@ -33,8 +33,9 @@ def evaluate(cfg: DictConfig) -> None:
     path = find_checkpoint(Path(cfg.checkpoint).expanduser())
     checkpoint = read_checkpoint(path)
     described = checkpoint["ssd"]
+    run = run_config(path)
     data = make(
-        data_config(cfg, path, described["classes"]),
+        data_config(cfg, run, path, described["classes"]),
         classes=described["classes"],
         augmentation=None,
         image_size=tuple(described["image_size"]),
@@ -47,7 +48,7 @@ def evaluate(cfg: DictConfig) -> None:
     wanted = {name: value for name, value in cli.plain(cfg.detecting).items() if value is not None}
     module = SSDModule(
         network=build_network(checkpoint),
-        loss=make(loss_config(cfg, path)),
+        loss=make(cfg.get("loss") or (run.loss if run else None)),
         detecting={**described["detecting"], **wanted},
         classes=described["classes"],
         model=described["model"],
@@ -76,26 +77,22 @@ def evaluate(cfg: DictConfig) -> None:
         write_results(Path(cfg.run_dir), metrics | about, module.scored())
 
 
-def data_config(cfg: DictConfig, checkpoint: Path, classes: list[str]) -> DictConfig:
+def data_config(
+    cfg: DictConfig, run: DictConfig | None, checkpoint: Path, classes: list[str]
+) -> DictConfig:
     """The data set to score on: `data=`, or that of the run folder that the checkpoint lies in.
 
     Only the splits that `split` needs are read.
     """
     if cfg.split not in UNREAD:
         raise ConfigError(f"split={cfg.split}: give one of {', '.join(UNREAD)}")
-    data = cfg.get("data") or run_data(cfg, checkpoint)
+    data = cfg.get("data") or run_data(cfg, run, checkpoint)
     cfg.data_dir = cfg.data_dir or "data"  # as in train.yaml
     if data.classes is not None and list(data.classes) != classes:
         raise ConfigError(
             f"data.classes={list(data.classes)}, but the checkpoint was trained on {classes}"
         )
-    unread = {
-        "test": ("train_split", "val_split"),
-        "val": ("test_split",),
-        "train": ("test_split",),
-    }
-    for name in unread[cfg.split]:
-        data[name] = None
+    data.update(UNREAD[cfg.split])
     return data
 
 
@@ -105,15 +102,8 @@ def run_config(checkpoint: Path) -> DictConfig | None:
     return OmegaConf.load(file) if file.is_file() else None
 
 
-def loss_config(cfg: DictConfig, checkpoint: Path) -> DictConfig:
-    """The loss that the run was trained with, or `loss=` for a checkpoint that lies elsewhere."""
-    run = run_config(checkpoint)
-    return run.loss if run else cfg.loss
-
-
-def run_data(cfg: DictConfig, checkpoint: Path) -> DictConfig:
+def run_data(cfg: DictConfig, run: DictConfig | None, checkpoint: Path) -> DictConfig:
     """The data group that a run was trained with; paths are relative to where it was started."""
-    run = run_config(checkpoint)
     if run is None:
         raise ConfigError(f"{checkpoint} lies in no run folder; say on what to score it: data=…")
     if cfg.data_dir is not None:

@@ -32,7 +32,6 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 FAILED = "failed.txt"  # in the folder of a run that ended with an error
 RANKS = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
-
 failures: list[tuple[Path, int]] = []  # run folders that ended with an error, and their codes
 
 
@@ -43,14 +42,16 @@ def run(main: Callable[[], Any]) -> None:
     try:
         sys.argv[1:] = with_own_overrides(sys.argv[1:])
         main()
+    except KeyboardInterrupt:
+        stop(INTERRUPTED)
     except SystemExit as end:
-        sys.exit(signal_code(end))
+        stop(signal_code(end))
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
         print(f"error: {one_line(error)}{nearest_key(error)}", file=sys.stderr)
         sys.exit(CONFIG)
-    if len(failures) > 1 or (failures and "multirun" in str(failures[0][0])):
-        print(f"failed: {', '.join(str(folder) for folder, _ in failures)}", file=sys.stderr)
     if failures:
+        if {"-m", "--multirun"} & set(sys.argv):
+            print(f"failed: {', '.join(str(folder) for folder, _ in failures)}", file=sys.stderr)
         sys.exit(max(code for _, code in failures))
 
 
@@ -65,6 +66,12 @@ def with_own_overrides(words: list[str]) -> list[str]:
     if old:
         print(f"going on with {' '.join(old)}")
     return [*old, *words]
+
+
+def stop(code: int | str | None) -> None:
+    if code in (INTERRUPTED, TERMINATED):
+        print("stopped by a signal; resume=latest with its hydra.run.dir goes on", file=sys.stderr)
+    sys.exit(code)
 
 
 def signal_code(end: SystemExit) -> int | str | None:

@@ -25,6 +25,7 @@ SUMS = (*PARTS, "positives")  # what a loss returns
 class SSDModule(pl.LightningModule):
     """Trains, validates and tests a network.
 
+    loss: None for scoring without one
     detecting: the arguments of `ops.detecting.detect`
     classes: names, without the background
     model: the network's name in `ssd.models` and its arguments, for checkpoints to be used alone
@@ -34,7 +35,7 @@ class SSDModule(pl.LightningModule):
     def __init__(
         self,
         network: SSD,
-        loss: nn.Module,
+        loss: nn.Module | None,
         detecting: dict[str, float],
         classes: Sequence[str],
         model: dict[str, Any],
@@ -144,12 +145,16 @@ class SSDModule(pl.LightningModule):
         predictions = self.network(batch["images"])
         detections = self.detect(predictions, self.network.anchors)
         self.metric.update(detections, batch["indices"])
+        if self.loss:
+            self.sums += self.loss_sums(predictions, batch)
+        return detections
+
+    def loss_sums(self, predictions: Predictions, batch: Batch) -> Tensor:
         once = batch["indices"] >= 0  # repeats, which even out the devices' shares, count nowhere
         batch = {name: batch[name][once] for name in ("boxes", "labels")}
         predictions = Predictions(*(column[once] for column in predictions))
         losses = self.loss(predictions, batch, self.network.anchors)
-        self.sums += torch.stack([losses[name].float() for name in SUMS])
-        return detections
+        return torch.stack([losses[name].float() for name in SUMS])
 
     def on_validation_epoch_end(self) -> None:
         self.log_scores("val")
@@ -159,8 +164,9 @@ class SSDModule(pl.LightningModule):
 
     def log_scores(self, stage: str) -> None:
         *parts, positives = self.reduced(self.sums)
-        loss = float(sum(parts) / positives.clamp(min=1))
-        scores = {"loss": loss, **self.metric.compute()}
+        scores = self.metric.compute()
+        if self.loss:
+            scores["loss"] = float(sum(parts) / positives.clamp(min=1))
         scores = {f"{stage}/{name}": value for name, value in scores.items()}
         self.scores |= scores
         self.log_dict(scores)
