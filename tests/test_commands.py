@@ -301,6 +301,16 @@ def test_a_sweep_of_distributed_runs_trains_each_with_its_own_values(
     }
 
 
+def test_the_papers_experiment_takes_a_step(tmp_path: Path) -> None:
+    root = tmp_path / "VOCdevkit"
+    images = {name: [("cat", 5, 5, 40, 30), ("dog", 20, 8, 50, 36)] for name in ("a", "b")}
+    write_voc(root / "VOC2007", {"trainval": images, "test": {"c": [("cat", 8, 5, 32, 34)]}})
+    words = [f"data.root={root}", f"hydra.run.dir={tmp_path}/run", "model.pretrained=false"]
+    words += ["data.batch_size=2", "data.num_workers=0", "trainer.accelerator=cpu"]
+    assert run("train", "experiment=ssd300_voc07", *words, "trainer.max_steps=1") == 0
+    assert results(tmp_path / "run")["best_checkpoint"] == "checkpoints/last.ckpt"
+
+
 def test_help_names_the_groups(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert run("train", "--help") == 0
     printed = capsys.readouterr().out

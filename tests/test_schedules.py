@@ -64,6 +64,11 @@ def test_milestones_must_rise() -> None:
         multistep(optimizer(), 30, [9, 3], 0.1, **NO_WARMUP)
 
 
+def test_milestones_beyond_the_run_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    multistep(optimizer(), 30, [40, 50], 0.1, **NO_WARMUP)
+    assert "lie beyond the 30 steps" in caplog.text
+
+
 @pytest.mark.parametrize("warmup", [(-1, 0.1), (5, 2.0)])
 def test_a_warm_up_that_cannot_be_is_refused(warmup: tuple[int, float]) -> None:
     with pytest.raises(ConfigError, match="warmup_steps="):

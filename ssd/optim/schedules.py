@@ -4,6 +4,7 @@ Every one is a factor on the optimizer's own rate, so a resumed run, which resto
 back on the formula whatever happened before. `total_steps` comes from the trainer.
 """
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 
@@ -11,6 +12,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ssd.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 
 def warmed_up(
@@ -50,6 +53,12 @@ def multistep(
     milestones = tuple(milestones)
     if list(milestones) != sorted(set(milestones)):
         raise ConfigError(f"scheduler.milestones={list(milestones)} must rise")
+    if milestones and milestones[0] >= total_steps > 0:
+        log.warning(
+            "scheduler.milestones=%s lie beyond the %d steps of this run: its rate stays",
+            list(milestones),
+            total_steps,
+        )
 
     def factor(step: int) -> float:
         return gamma ** sum(step >= milestone for milestone in milestones)
