@@ -55,7 +55,7 @@ def train(cfg: DictConfig) -> float | None:
         scheduler=make(cfg.scheduler),
     )
     module.check_monitor(cfg.monitor)
-    step = check_resume(read_checkpoint(resumed), module, resumed) if resumed else None
+    step = check_resume(resumed, read_checkpoint(resumed), module, cfg) if resumed else None
     callbacks = make(cfg.callbacks)
     trainer = make(
         cfg.trainer,
@@ -102,12 +102,17 @@ def model_arguments(model: DictConfig) -> dict[str, Any]:
     return {"name": arguments.pop("_target_").rpartition(".")[2], **arguments}
 
 
-def check_resume(checkpoint: dict[str, Any], module: Any, path: Path) -> int:
+def check_resume(path: Path, checkpoint: dict[str, Any], module: Any, cfg: DictConfig) -> int:
     """The step of a checkpoint that this configuration can go on from; an error where it cannot."""
-    for name, ours in (("classes", module.classes), ("model", module.model)):
+    ours = {
+        "classes": module.classes,
+        "model": module.model,
+        "optimizer": cfg.optimizer._target_.rpartition(".")[2],
+    }
+    for name, value in ours.items():
         theirs = checkpoint["ssd"][name]
-        if theirs != ours:
-            raise ConfigError(f"resume={path}: its {name} are {theirs}, but this run's are {ours}")
+        if theirs != value:
+            raise ConfigError(f"resume={path}: its {name} is {theirs}, but this run's is {value}")
     return checkpoint["global_step"]
 
 

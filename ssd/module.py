@@ -56,6 +56,7 @@ class SSDModule(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = self.make_optimizer(self.network.parameters())
+        self.rates = [group["lr"] for group in optimizer.param_groups]
         scheduler = self.make_scheduler(optimizer, self.trainer.estimated_stepping_batches)
         return {
             "optimizer": optimizer,
@@ -75,13 +76,12 @@ class SSDModule(pl.LightningModule):
             )
 
     def on_train_start(self) -> None:
-        """The rate of the schedule as it is now: a checkpoint restores that of the one it had."""
+        """The rate that is asked for now: a checkpoint restores the one that its run was given."""
         schedule = self.lr_schedulers()
         if isinstance(schedule, LambdaLR):
+            schedule.base_lrs = self.rates
             groups = self.optimizers().param_groups
-            for group, base, factor in zip(
-                groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
-            ):
+            for group, base, factor in zip(groups, self.rates, schedule.lr_lambdas, strict=True):
                 group["lr"] = base * factor(schedule.last_epoch)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -197,4 +197,5 @@ class SSDModule(pl.LightningModule):
                 "std": normalize.std.flatten().tolist(),
             },
             "detecting": self.detect.keywords,
+            "optimizer": type(self.trainer.optimizers[0]).__name__,
         }

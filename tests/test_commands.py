@@ -185,12 +185,25 @@ def test_a_resumed_run_keeps_what_it_was_started_with(root: Path, tmp_path: Path
     assert "optimizer=sgd" in stored
 
 
-def test_a_checkpoint_of_another_model_is_no_place_to_go_on_from(
-    trained: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("model.width=0.25", "its model is"),
+        ("optimizer=sgd", "its optimizer is AdamW, but this run's is SGD"),
+        ("data.classes=[dog,cat]", "its classes is ['cat', 'dog'], but this run's is ['dog'"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_no_place_to_go_on_from(
+    trained: Path,
+    root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    change: str,
+    message: str,
 ) -> None:
-    words = [f"data.root={root}", f"hydra.run.dir={tmp_path}", "model.width=0.25"]
+    words = [f"data.root={root}", f"hydra.run.dir={tmp_path}", change]
     assert run("train", *SMALL, *words, f"resume={trained}/checkpoints/last.ckpt") == 2
-    assert "its model are" in capsys.readouterr().out
+    assert message in capsys.readouterr().out
 
 
 def test_a_run_is_scored_from_another_folder(

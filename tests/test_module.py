@@ -136,6 +136,15 @@ def test_a_longer_schedule_holds_from_the_first_resumed_step(root: Path, tmp_pat
     assert run.callbacks[0].rate == pytest.approx(1e-3 * (1 + math.cos(math.pi * 2 / 8)) / 2)
 
 
+def test_a_resumed_run_takes_the_rate_that_it_is_given(root: Path, tmp_path: Path) -> None:
+    save = LastCheckpoint(tmp_path, every_n_train_steps=2)
+    trainer(tmp_path, max_steps=2, callbacks=[save]).fit(make_module(), data_module(root))
+    run, data = trainer(tmp_path, max_steps=5, callbacks=[FirstRate()]), data_module(root)
+    resumed = make_module(optimizer=partial(torch.optim.SGD, lr=3e-4))
+    run.fit(resumed, data, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert run.callbacks[0].rate == run.optimizers[0].param_groups[0]["lr"] == pytest.approx(3e-4)
+
+
 class FirstRate(pl.Callback):
     rate = None
 
