@@ -57,7 +57,7 @@ def evaluate(cfg: DictConfig) -> None:
     )
     trainer = make(
         cfg.trainer,
-        precision=cli.choose_precision(cfg.precision, cfg.trainer),
+        precision=cli.choose_precision(cfg.precision, cfg.trainer.accelerator),
         callbacks=list(make(cfg.callbacks).values()),
         logger=False,
         default_root_dir=cfg.run_dir,

@@ -59,7 +59,7 @@ def train(cfg: DictConfig) -> float | None:
     callbacks = make(cfg.callbacks)
     trainer = make(
         cfg.trainer,
-        precision=cli.choose_precision(cfg.precision, cfg.trainer),
+        precision=cli.choose_precision(cfg.precision, cfg.trainer.accelerator),
         val_check_interval=cfg.val_every * cfg.trainer.accumulate_grad_batches,
         callbacks=list(callbacks.values()),
         logger=[MetricsFile(run_dir, keep_until=step), *make(cfg.logger).values()],

@@ -260,7 +260,7 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(cfg, resolve=True)
 
 
-def choose_precision(wanted: str, trainer: DictConfig) -> str:
+def choose_precision(wanted: str, accelerator: str) -> str:
     """A run's precision; "auto" is bf16-mixed where the device computes in it, else 32-true."""
     import torch
 
@@ -268,16 +268,9 @@ def choose_precision(wanted: str, trainer: DictConfig) -> str:
     if wanted not in PRECISIONS:
         why = ": it would round anchors and constants" if wanted.endswith("-true") else ""
         raise ConfigError(f"precision={wanted}{why}; give one of {', '.join(PRECISIONS)}")
-    on_gpu = torch.cuda.is_available() and trainer.accelerator in ("auto", "gpu", "cuda")
-    if wanted == "16-mixed":
-        if trainer.get("accumulate_grad_batches", 1) > 1:
-            raise ConfigError(
-                "precision=16-mixed overflows in the sums that "
-                f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} adds up; "
-                "use precision=bf16-mixed or 32-true, or do not accumulate"
-            )
-        if not on_gpu:
-            raise ConfigError("precision=16-mixed needs a GPU; use bf16-mixed or 32-true")
+    on_gpu = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
+    if wanted == "16-mixed" and not on_gpu:
+        raise ConfigError("precision=16-mixed needs a GPU; use bf16-mixed or 32-true")
     if wanted != "auto":
         return wanted
     capable = torch.cuda.is_bf16_supported(False) if on_gpu else has_bf16_units()

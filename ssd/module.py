@@ -164,10 +164,9 @@ class SSDModule(pl.LightningModule):
 
     def log_scores(self, stage: str) -> None:
         *parts, positives = self.reduced(self.sums)
-        scores = self.metric.compute()
+        scores = {f"{stage}/{name}": value for name, value in self.metric.compute().items()}
         if self.loss:
-            scores["loss"] = float(sum(parts) / positives.clamp(min=1))
-        scores = {f"{stage}/{name}": value for name, value in scores.items()}
+            scores[f"{stage}/loss"] = float(sum(parts) / positives.clamp(min=1))
         self.scores |= scores
         self.log_dict(scores)
 

@@ -253,11 +253,6 @@ def test_a_failing_run_of_a_sweep_is_marked_and_the_rest_go_on(root: Path, tmp_p
         (["data.bad_box=keep"], 2, "data.bad_box=keep: give drop or raise"),
         (["precision=bf16-true"], 2, "precision=bf16-true: it would round anchors"),
         (["precision=16-mixed"], 2, "precision=16-mixed needs a GPU"),
-        (
-            ["precision=16-mixed", "trainer.accumulate_grad_batches=2"],
-            2,
-            "trainer.accumulate_grad_batches=2",
-        ),
         (["val_every=0"], 2, "val_every=0: give a number of at least 1"),
         (["optimizer.lr=abc"], 2, "optimizer.lr=abc: give a number"),
         (["monitor=val/mapp"], 2, "monitor=val/mapp: give one of val/map_voc07, val/map_voc12"),
