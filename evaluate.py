@@ -54,6 +54,7 @@ def evaluate(cfg: DictConfig) -> None:
         model=described["model"],
         optimizer=None,
         scheduler=None,
+        recipe={},
     )
     trainer = make(
         cfg.trainer,

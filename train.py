@@ -8,7 +8,7 @@ from typing import Any
 
 import hydra
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ssd import cli
 from ssd.errors import ConfigError
@@ -27,13 +27,14 @@ def train(cfg: DictConfig) -> float | None:
 
     from ssd.callbacks.metrics_file import MetricsFile
     from ssd.models.ssd import side_pair
-    from ssd.module import SSDModule
     from ssd.report.curves import plot_curves
     from ssd.report.results import write_results
     from ssd.weights.checkpoints import FOLDER, LAST, find_checkpoint, find_resume, read_checkpoint
 
     start = time.monotonic()
-    cli.at_least(cfg, {"seed": 0, "val_every": 1, "save_every": 1, "optimizer.lr": 0})
+    cli.at_least(cfg, {"seed": 0, "val_every": 1, "optimizer.lr": 0})
+    if cfg.save_every is not None:
+        cli.at_least(cfg, {"save_every": 1})
     run_dir = Path(cfg.run_dir)
     resumed = find_resume(cfg.resume, run_dir)
 
@@ -45,18 +46,10 @@ def train(cfg: DictConfig) -> float | None:
         seed=cfg.seed,
     )
     data.prepare_data()
-    module = SSDModule(
-        network=make(cfg.model, num_classes=len(data.classes) + 1),
-        loss=make(cfg.loss),
-        detecting=cli.plain(cfg.detecting),
-        classes=data.classes,
-        model=model_arguments(cfg.model),
-        optimizer=make(cfg.optimizer),
-        scheduler=make(cfg.scheduler),
-    )
-    module.check_monitor(cfg.monitor)
-    step = check_resume(resumed, read_checkpoint(resumed), module, cfg) if resumed else None
     callbacks = make(cfg.callbacks)
+    module = build_module(cfg, data.classes, recipe_of(cfg, callbacks), resumed)
+    module.check_monitor(cfg.monitor)
+    step = check_resume(resumed, read_checkpoint(resumed), module) if resumed else None
     trainer = make(
         cfg.trainer,
         precision=cli.choose_precision(cfg.precision, cfg.trainer.accelerator),
@@ -96,28 +89,72 @@ def train(cfg: DictConfig) -> float | None:
     return None if score is None else float(score)
 
 
+def build_module(
+    cfg: DictConfig, classes: list[str], recipe: dict[str, Any], resumed: Path | None
+) -> Any:
+    """The module to train, with the weights that it starts from."""
+    from ssd.module import SSDModule
+    from ssd.optim.parameters import freeze, make_optimizer
+    from ssd.weights.warm_start import warm_start
+
+    network = make(cfg.model, num_classes=len(classes) + 1)
+    if resumed and cfg.init.checkpoint:
+        log.info("resume wins: init.checkpoint=%s is not read", cfg.init.checkpoint)
+    elif cfg.init.checkpoint:
+        log.info("\n".join(warm_start(network, classes, **cli.plain(cfg.init))))
+    freeze(network, recipe["trainable"])
+    loss = make(cfg.loss)
+    return SSDModule(
+        network=network,
+        loss=loss,
+        detecting={**cli.plain(cfg.detecting), "activation": loss.activation},
+        classes=classes,
+        model=model_arguments(cfg.model),
+        optimizer=partial(
+            make_optimizer,
+            factory=make(cfg.optimizer),
+            lr_factors=recipe["lr_factors"] or {},
+            no_decay=recipe["no_decay"],
+        ),
+        scheduler=make(cfg.scheduler),
+        recipe=recipe,
+    )
+
+
 def model_arguments(model: DictConfig) -> dict[str, Any]:
     """The name of the network in `ssd.models` and its arguments, as plain data."""
     arguments = cli.plain(model)
     return {"name": arguments.pop("_target_").rpartition(".")[2], **arguments}
 
 
-def check_resume(path: Path, checkpoint: dict[str, Any], module: Any, cfg: DictConfig) -> int:
-    """The step of a checkpoint that this configuration can go on from; an error where it cannot."""
-    ours = {
-        "classes": module.classes,
-        "model": module.model,
-        "optimizer": cfg.optimizer._target_.rpartition(".")[2],
+def recipe_of(cfg: DictConfig, callbacks: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint's optimizer state and weights depend on, as plain data."""
+    from ssd.callbacks.averaging import MovingAverage
+
+    chosen = OmegaConf.masked_copy(cfg, ["trainable", "lr_factors", "no_decay"])
+    return {
+        "optimizer": cfg.optimizer._target_,
+        "averaging": any(isinstance(c, MovingAverage) for c in callbacks.values()),
+        **cli.plain(chosen),
     }
-    for name, value in ours.items():
-        theirs = checkpoint["ssd"][name]
-        if theirs != value:
-            raise ConfigError(f"resume={path}: its {name} is {theirs}, but this run's is {value}")
+
+
+def check_resume(path: Path, checkpoint: dict[str, Any], module: Any) -> int:
+    """The step of a checkpoint that this configuration can go on from; an error where it cannot."""
+    theirs = {**checkpoint["ssd"], **checkpoint["recipe"]}
+    for name, ours in {"classes": module.classes, "model": module.model, **module.recipe}.items():
+        if theirs[name] != ours:
+            raise ConfigError(
+                f"resume={path}: its {name} is {theirs[name]}, but this run's is {ours}; "
+                "init.checkpoint= takes its weights alone"
+            )
     return checkpoint["global_step"]
 
 
 def announce(trainer: Any, data: Any, module: Any) -> None:
     """Say what will be trained on what, and for how long, in steps and in epochs."""
+    from ssd.module import total_steps
+
     images = {stage: len(columns.ids) for stage, columns in data.annotations.items()}
     boxes = len(data.annotations["train"].labels)
     log.info(
@@ -132,13 +169,10 @@ def announce(trainer: Any, data: Any, module: Any) -> None:
         len(module.network.anchors), trainer.precision, trainer.world_size,
         trainer.strategy.root_device.type,
     )  # fmt: skip
-    steps_an_epoch = max(1, images["train"] // data.batch_size)
-    limits = (trainer.max_steps, (trainer.max_epochs or -1) * steps_an_epoch)
-    steps = min((limit for limit in limits if limit is not None and limit >= 0), default=-1)
-    if steps >= 0:
-        log.info(
-            "%d steps of %d images, %.1f epochs", steps, data.batch_size, steps / steps_an_epoch
-        )
+    steps = total_steps(trainer, int(data.steps_per_epoch))
+    if steps < float("inf"):
+        epochs = steps / max(1, int(data.steps_per_epoch))
+        log.info("%d steps of %d images, %.1f epochs", steps, data.batch_size, epochs)
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from torchvision.models.detection import ssd300_vgg16 as torchvision_ssd
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from ssd.models import ssd300_vgg16
-from ssd.models.losses import MultiBoxLoss
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
 
 CLASSES, SIDE, BOXES = 21, 300, 3
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -43,9 +43,11 @@ def optimizer_of(model: torch.nn.Module) -> torch.optim.Optimizer:
 
 def ours(batch: int, bf16: bool) -> Callable[[], None]:
     images, boxes, labels = make_data(batch)
-    network = ssd300_vgg16(CLASSES, SIDE, "coco", clip_anchors=False, pretrained=False)
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("train", ["experiment=ssd_torchvision", "model.pretrained=false"])
+    network = instantiate(cfg.model, num_classes=CLASSES, _convert_="all")
     network = network.to(DEVICE, memory_format=torch.channels_last)
-    loss, optimizer = MultiBoxLoss(0.5, 3, 3, 1), optimizer_of(network)
+    loss, optimizer = instantiate(cfg.loss, _convert_="all"), optimizer_of(network)
     pixels = images.permute(0, 3, 1, 2)
 
     def step() -> None:

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 CONFIG, OTHER, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+EXTRAS = ("timm", "wandb")  # packages of requirements-extras.txt that options use
 FAILED = "failed.txt"  # in the folder of a run that ended with an error
 RANKS = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
@@ -93,6 +94,7 @@ def quiet() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*number of training batches .* smaller than.*",
         ".*Total length of `list` across ranks is zero.*",
+        ".*in eval mode at the start of training.*",  # frozen ones; a table says what trains
         ".*recommended to use `self.log.*sync_dist=True.*",  # scores are the same on all ranks
     ):
         warnings.filterwarnings("ignore", message=message)
@@ -150,7 +152,13 @@ def is_users(error: BaseException) -> bool:
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
     known = (ValueError, OSError, HydraException, OmegaConfBaseException, MisconfigurationException)
-    return isinstance(error, known) or is_secondary(error)
+    return isinstance(error, known) or is_secondary(error) or missing_package(error) is not None
+
+
+def missing_package(error: BaseException) -> str | None:
+    """The package of a `_target_` that Hydra does not find, or that Lightning's logger lacks."""
+    found = re.match(r"(?:Error loading|Requirement) '(\w+)", str(error))
+    return found[1] if found and isinstance(error, ImportError) else None
 
 
 def is_secondary(error: BaseException) -> bool:
@@ -167,6 +175,8 @@ def one_line(error: BaseException) -> str:
     """The message on one line; of an error in a data worker, the worker's own message."""
     if is_secondary(error):
         return "another process of this run failed; its message is above"
+    if missing_package(error) in EXTRAS:
+        return f"{missing_package(error)} is missing: pip install -r requirements-extras.txt"
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     if lines and lines[0].startswith("Caught ") and "DataLoader worker" in lines[0]:
         return re.sub(r"^[\w.]+: ", "", lines[-1])
@@ -186,7 +196,7 @@ def all_keys() -> list[str]:
     """Dotted keys of the configuration as it is without the failing override."""
     name = Path(sys.argv[0]).stem
     folder = Path(sys.argv[0]).resolve().parent / "conf"
-    groups = [word for word in sys.argv[1:] if re.fullmatch(r"\w+=\w+", word)]
+    groups = [word for word in sys.argv[1:] if re.fullmatch(r"[\w/]+=\w+", word)]
     for overrides in (groups, []):
         with (
             contextlib.suppress(HydraException, OmegaConfBaseException),

@@ -142,6 +142,11 @@ class DetectionDataModule(pl.LightningDataModule):
             for stage, pictures in self.pictures.items()
         }
 
+    @property
+    def steps_per_epoch(self) -> float:
+        """Optimizer steps that take as many images as there are; an epoch drops the fraction."""
+        return len(self.annotations["train"].ids) / self.batch_size
+
     def dataset(self, stage: str, training: bool) -> DetectionDataset:
         return DetectionDataset(
             self.annotations[stage],

@@ -1,6 +1,7 @@
 """What happens to a batch: the LightningModule around network, loss and detection."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,12 +15,15 @@ from ssd.errors import ConfigError
 from ssd.metric import SUMMARY, DetectionMetric, coco_ground_truth, coco_results
 from ssd.models import SSD
 from ssd.ops.detecting import detect
+from ssd.optim.parameters import decay_loss, training_table
 from ssd.records import Batch, Detections, Predictions
 from ssd.report.results import Scored
-from ssd.weights.checkpoints import FORMAT
+from ssd.weights.checkpoints import describe
+
+log = logging.getLogger(__name__)
 
 PARTS = ("class", "box")  # of the loss
-SUMS = (*PARTS, "positives")  # what a loss returns
+SUMS = (*PARTS, "divisor", "positives", "right", "right_positives")  # what a loss returns
 
 
 class SSDModule(pl.LightningModule):
@@ -29,7 +33,9 @@ class SSDModule(pl.LightningModule):
     detecting: the arguments of `ops.detecting.detect`
     classes: names, without the background
     model: the network's name in `ssd.models` and its arguments, for checkpoints to be used alone
-    optimizer, scheduler: factories, of the parameters and of (optimizer, total_steps)
+    optimizer: a factory, of the network
+    scheduler: a factory, of (optimizer, total_steps, steps_per_epoch)
+    recipe: plain data on what a resumed run cannot change; goes into its checkpoints
     """
 
     def __init__(
@@ -39,8 +45,9 @@ class SSDModule(pl.LightningModule):
         detecting: dict[str, float],
         classes: Sequence[str],
         model: dict[str, Any],
-        optimizer: Callable[[Iterator[nn.Parameter]], Optimizer],
-        scheduler: Callable[[Optimizer, int], LRScheduler],
+        optimizer: Callable[[SSD], Optimizer] | None,
+        scheduler: Callable[[Optimizer, int, float], LRScheduler] | None,
+        recipe: dict[str, Any],
     ) -> None:
         super().__init__()
         # channels_last is how the images come, and up to three times as fast on a CPU
@@ -51,13 +58,19 @@ class SSDModule(pl.LightningModule):
         self.model = model
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
+        self.recipe = recipe
         self.window: Tensor | int = 0  # SUMS of the parts accumulated so far
+        self.images = 0  # of those parts, over all devices
         self.scores: dict[str, float] = {}  # of the last validation and test, in full precision
 
     def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = self.make_optimizer(self.network.parameters())
+        optimizer = self.make_optimizer(self.network)
+        log.info("%s", training_table(self.network, optimizer))
         self.rates = [group["lr"] for group in optimizer.param_groups]
-        scheduler = self.make_scheduler(optimizer, self.trainer.estimated_stepping_batches)
+        steps_per_epoch = self.trainer.datamodule.steps_per_epoch
+        scheduler = self.make_scheduler(
+            optimizer, total_steps(self.trainer, int(steps_per_epoch)), steps_per_epoch
+        )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
@@ -88,30 +101,47 @@ class SSDModule(pl.LightningModule):
         losses = self.loss(self.network(batch["images"]), batch, self.network.anchors)
         sums = self.reduced(torch.stack([losses[name].detach().float() for name in SUMS]))
         self.window = self.window + sums
+        self.images += len(batch["images"]) * self.trainer.world_size
         total = sum(losses[part] for part in PARTS)
-        if self.parts > 1:  # how many positives there are to divide by is known at the last part
+        if self.parts > 1:  # what there is to divide by is known at the last part
             return total
-        return total * self.trainer.world_size / sums[-1].clamp(min=1)
+        divisor = sums[SUMS.index("divisor")].clamp(min=1)
+        return total * self.trainer.world_size / divisor
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Accumulated sums to a mean over the positives of the whole step, over all devices.
+        """Accumulated sums to a mean over the whole step and all devices.
 
         Lightning has divided by the parts and DDP by the devices.
         """
-        *parts, positives = self.window
-        self.window = 0
+        sums = dict(zip(SUMS, self.window, strict=True))
+        images, self.window, self.images = self.images, 0, 0
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        divisor, positives = sums["divisor"].clamp(min=1), sums["positives"]
         if self.parts > 1:
-            scale = self.trainer.world_size * self.parts / positives.clamp(min=1)
-            gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-            torch._foreach_mul_(gradients, scale)
-        self.log_losses([part / positives.clamp(min=1) for part in parts], positives)
-        self.log("train/lr", optimizer.param_groups[0]["lr"])
+            torch._foreach_mul_(gradients, self.trainer.world_size * self.parts / divisor)
+        self.log_losses({name: sums[name] / divisor for name in PARTS})
+        self.log_dict(
+            {
+                "train/loss_decay": decay_loss(optimizer),
+                "train/positives": positives / images,
+                "train/accuracy": sums["right"] / (images * len(self.network.anchors)),
+                "train/accuracy_positives": sums["right_positives"]
+                / sums["positives"].clamp(min=1),
+                "train/grad_norm": nn.utils.get_total_norm(gradients),
+                "train/lr": optimizer.param_groups[self.main_group(optimizer)]["lr"],
+            }
+        )
 
-    def log_losses(self, losses: list[Tensor], positives: Tensor) -> None:
+    def main_group(self, optimizer: Optimizer) -> int:
+        """The weights whose rate is the optimizer's own; the first where all have a factor."""
+        rate = optimizer.defaults["lr"]
+        return self.rates.index(rate) if rate in self.rates else 0
+
+    def log_losses(self, losses: dict[str, Tensor]) -> None:
         """Log the means over the global batch; stop where they are no numbers any more."""
-        total = sum(losses)
-        named = {f"train/loss_{name}": loss for name, loss in zip(PARTS, losses, strict=True)}
-        self.log_dict({"train/loss": total, **named, "train/positives": positives})
+        total = sum(losses.values())
+        named = {f"train/loss_{name}": loss for name, loss in losses.items()}
+        self.log_dict({"train/loss": total, **named})
         step = self.trainer.global_step
         due = total.device.type == "cpu" or step % self.trainer.log_every_n_steps == 0
         if due and not torch.isfinite(total):  # on a GPU a look at every step would make it wait
@@ -163,10 +193,11 @@ class SSDModule(pl.LightningModule):
         self.log_scores("test")
 
     def log_scores(self, stage: str) -> None:
-        *parts, positives = self.reduced(self.sums)
+        sums = dict(zip(SUMS, self.reduced(self.sums), strict=True))
         scores = {f"{stage}/{name}": value for name, value in self.metric.compute().items()}
         if self.loss:
-            scores[f"{stage}/loss"] = float(sum(parts) / positives.clamp(min=1))
+            total = sum(sums[name] for name in PARTS)
+            scores[f"{stage}/loss"] = float(total / sums["divisor"].clamp(min=1))
         self.scores |= scores
         self.log_dict(scores)
 
@@ -185,16 +216,16 @@ class SSDModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """What `weights.checkpoints.build_network` needs, as plain data."""
-        normalize = self.network.normalize
-        checkpoint["ssd"] = {
-            "format": FORMAT,
-            "classes": self.classes,
-            "model": self.model,
-            "image_size": list(self.network.image_size),
-            "normalisation": {
-                "mean": normalize.mean.flatten().tolist(),
-                "std": normalize.std.flatten().tolist(),
-            },
-            "detecting": self.detect.keywords,
-            "optimizer": type(self.trainer.optimizers[0]).__name__,
-        }
+        checkpoint["ssd"] = describe(self.network, self.classes, self.model, self.detect.keywords)
+        checkpoint["recipe"] = self.recipe
+
+
+def total_steps(trainer: pl.Trainer, steps_per_epoch: int) -> float:
+    """Optimizer steps of the whole run, as its limits in steps and epochs have them.
+
+    Lightning's own estimate would open the training data, and a resumed run, which knows its place
+    in them only later, would start their epoch over.
+    """
+    steps = float("inf") if trainer.max_steps == -1 else trainer.max_steps
+    epochs = float("inf") if trainer.max_epochs in (None, -1) else trainer.max_epochs
+    return min(steps, epochs * steps_per_epoch)

@@ -1,42 +1,63 @@
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torchvision.models.detection import ssd300_vgg16 as torchvision_ssd
 from torchvision.models.detection.image_list import ImageList
 
-from ssd.models.vgg import LEVELS_300, LEVELS_512, ssd300_vgg16, ssd512_vgg16
+from ssd.models.ssd import SSD, feature_shapes
+from ssd.models.vgg import (
+    EXTRAS_300,
+    LEVELS_300,
+    LEVELS_512,
+    VGGFeatures,
+    ssd300_vgg16,
+    ssd512_vgg16,
+)
 from ssd.ops.anchors import Level, pyramid_anchors
+from ssd.ops.boxes import to_cxcywh
 
 CELLS_300 = [(side, side) for side in (38, 19, 10, 5, 3, 1)]
 SQUARE = Level(stride=10, size=10, next_size=40, ratios=(4.0,))
 
 
 def anchors_of(level: Level, cells: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
-    return pyramid_anchors([level], [cells], size, reference=40, clip=False)
+    return pyramid_anchors([level], [cells], size, reference=40, clip="never")
 
 
-def test_ssd300_has_the_papers_8732_anchors() -> None:
-    network = ssd300_vgg16(21, 300, "voc", clip_anchors=False, pretrained=False)
-    assert network.anchors.shape == (8732, 4)
+def vgg_anchors(build: Callable[..., SSD], image_size: int, sizes: str) -> torch.Tensor:
+    network = build(
+        21, image_size, sizes, clip_anchors="never", pretrained=False,
+        norm_scale=20, dropout=0, mean=[0, 0, 0], object_prior=None,
+    )  # fmt: skip
+    return network.anchors
+
+
+@pytest.mark.parametrize("sizes", ["voc", "hellcat_tf"])
+def test_ssd300_has_the_papers_8732_anchors(sizes: str) -> None:
+    assert vgg_anchors(ssd300_vgg16, 300, sizes).shape == (8732, 4)
 
 
 def test_ssd512_has_the_papers_24564_anchors() -> None:
-    network = ssd512_vgg16(21, 512, "voc", clip_anchors=False, pretrained=False)
-    assert network.anchors.shape == (24564, 4)
+    assert vgg_anchors(ssd512_vgg16, 512, "voc").shape == (24564, 4)
 
 
-def test_ssd300_anchors_equal_torchvisions_with_the_same_sizes() -> None:
+@pytest.mark.parametrize("clip", ["never", "sides"])
+def test_ssd300_anchors_equal_torchvisions_with_the_same_sizes(clip: str) -> None:
     theirs = torchvision_ssd(weights=None, weights_backbone=None).anchor_generator
-    theirs.clip = False
-    theirs.scales = [level.size / 300 for level in LEVELS_300["coco"]] + [315 / 300]
-    theirs._wh_pairs = theirs._generate_wh_pairs(6)
+    theirs.clip = clip == "sides"
     images = ImageList(torch.zeros(1, 3, 300, 300), [(300, 300)])
     maps = [torch.zeros(1, 1, *cells) for cells in CELLS_300]
     corners = theirs(images, maps)[0] / 300
-    ours = pyramid_anchors(LEVELS_300["coco"], CELLS_300, (300, 300), 300, clip=False)
-    centers, sizes = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
-    torch.testing.assert_close(ours, torch.cat([centers, sizes], dim=1), atol=1e-6, rtol=0)
+    ours = pyramid_anchors(LEVELS_300["coco"], CELLS_300, (300, 300), 300, clip)
+    torch.testing.assert_close(ours, to_cxcywh(corners), atol=1e-6, rtol=0)
+
+
+def test_sides_are_limited_wherever_the_anchor_lies() -> None:
+    level = Level(stride=20, size=60, next_size=60, ratios=())
+    found = pyramid_anchors([level], [(2, 4)], (40, 80), 40, clip="sides")[::2]
+    assert found[0].tolist() == pytest.approx([10 / 80, 10 / 40, 60 / 80, 1])
 
 
 def test_a_cell_has_two_squares_and_both_ways_of_a_ratio() -> None:
@@ -62,18 +83,18 @@ def test_sizes_grow_with_the_shorter_side() -> None:
 
 def test_the_stride_of_the_table_holds_where_the_map_confirms_it() -> None:
     level = Level(stride=8, size=30, next_size=60, ratios=())
-    centers = pyramid_anchors([level], [(38, 38)], (300, 300), 300, clip=False)[:, 0] * 300
+    centers = pyramid_anchors([level], [(38, 38)], (300, 300), 300, clip="never")[:, 0] * 300
     assert centers.max() == pytest.approx(37.5 * 8)  # past where an even spread would end
 
 
 def test_a_map_of_other_size_is_spread_evenly() -> None:
     level = Level(stride=100, size=30, next_size=60, ratios=())
-    centers = pyramid_anchors([level], [(5, 5)], (400, 400), 300, clip=False)[::2, 0] * 400
+    centers = pyramid_anchors([level], [(5, 5)], (400, 400), 300, clip="never")[::2, 0] * 400
     assert centers[:5].tolist() == pytest.approx([40, 120, 200, 280, 360])
 
 
 def test_clipped_anchors_lie_in_the_image() -> None:
-    clipped = pyramid_anchors(LEVELS_300["voc"], CELLS_300, (300, 300), 300, clip=True)
+    clipped = pyramid_anchors(LEVELS_300["voc"], CELLS_300, (300, 300), 300, clip="border")
     corners = torch.cat(
         [clipped[:, :2] - clipped[:, 2:] / 2, clipped[:, :2] + clipped[:, 2:] / 2], 1
     )
@@ -82,11 +103,60 @@ def test_clipped_anchors_lie_in_the_image() -> None:
 
 
 @pytest.mark.parametrize("tables", [LEVELS_300, LEVELS_512], ids=["300", "512"])
-def test_each_level_ends_where_the_next_begins(tables: dict[str, tuple[Level, ...]]) -> None:
-    for levels in tables.values():
-        assert [level.next_size for level in levels[:-1]] == [level.size for level in levels[1:]]
+@pytest.mark.parametrize("sizes", ["voc", "coco"])
+def test_each_level_ends_where_the_next_begins(
+    tables: dict[str, tuple[Level, ...]], sizes: str
+) -> None:
+    levels = tables[sizes]
+    assert [level.next_size for level in levels[:-1]] == [level.size for level in levels[1:]]
 
 
 def test_the_squares_of_conv4_3_are_the_papers() -> None:
-    sizes = pyramid_anchors(LEVELS_300["voc"], CELLS_300, (300, 300), 300, False)[:2, 2] * 300
+    sizes = pyramid_anchors(LEVELS_300["voc"], CELLS_300, (300, 300), 300, "never")[:2, 2] * 300
     assert sizes.tolist() == pytest.approx([30, math.sqrt(30 * 60)])
+
+
+def test_the_tensorflow_port_gives_every_level_the_long_sides_of_the_first_four() -> None:
+    coco, port = (
+        pyramid_anchors(LEVELS_300[sizes], CELLS_300, (300, 300), 300, clip="never")
+        for sizes in ("coco", "hellcat_tf")
+    )
+    fc7 = slice(38 * 38 * 4, 38 * 38 * 4 + 6)  # the anchors of its first cell
+    assert torch.equal(port[fc7][:2], coco[fc7][:2])  # the squares are right
+    ratios = torch.tensor([2, 1 / 2, 3, 1 / 3])
+    sizes = torch.tensor([21, 45, 99, 153]) / 300
+    expected = torch.stack([sizes * ratios.sqrt(), sizes / ratios.sqrt()], dim=1)
+    torch.testing.assert_close(port[fc7][2:, 2:], expected)
+    torch.testing.assert_close(port[-2:, 2:], expected[:2])  # also on the level of 261 pixels
+    assert torch.equal(port[:, :2], coco[:, :2])
+
+
+def test_the_mxnet_port_has_6792_anchors_and_none_of_ratio_2() -> None:
+    anchors = vgg_anchors(ssd300_vgg16, 304, "hellcat_mxnet")
+    assert anchors.shape == (6792, 4)
+    ratios = (anchors[:, 2] / anchors[:, 3]).unique()
+    found = {round(float(ratio), 4) for ratio in ratios}
+    assert found == {1, 0.5, 3, 0.3333}
+
+
+def test_the_mxnet_ports_cells_are_spread_evenly() -> None:
+    levels = LEVELS_300["hellcat_mxnet"]
+    anchors = pyramid_anchors(levels, CELLS_300, (304, 304), 300, clip="never")
+    conv8_2 = anchors[38 * 38 * 3 + 19 * 19 * 5 :][:500]
+    wide, tall = 99 / 300 * math.sqrt(3), 99 / 300 / math.sqrt(3)
+    sizes = [
+        [99 / 300] * 2,
+        [153 / 300] * 2,
+        [0.33 / 2**0.5, 0.33 * 2**0.5],
+        [wide, tall],
+        [tall, wide],
+    ]
+    torch.testing.assert_close(conv8_2[:5, 2:], torch.tensor(sizes))
+    assert conv8_2[:50:5, 0].tolist() == pytest.approx([(i + 0.5) / 10 for i in range(10)])
+    assert anchors[-3:, 2].tolist() == pytest.approx([0.87, 290 / 300, 0.87 / math.sqrt(2)])
+
+
+def test_ssd300_has_the_ports_maps_at_304_pixels() -> None:
+    features = VGGFeatures(EXTRAS_300, pretrained=False, norm_scale=1, dropout=0)
+    sides = [height for _, height, _ in feature_shapes(features, (304, 304))]
+    assert sides == [38, 19, 10, 5, 3, 1]

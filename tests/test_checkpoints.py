@@ -4,15 +4,21 @@ import pytest
 import torch
 
 from ssd.models import ssd_small
-from ssd.weights.checkpoints import build_network, find_checkpoint, find_resume, read_checkpoint
+from ssd.weights.checkpoints import (
+    FORMAT,
+    build_network,
+    find_checkpoint,
+    find_resume,
+    read_checkpoint,
+)
 
-ARGUMENTS = {"image_size": 64, "width": 0.5, "clip_anchors": False}
+ARGUMENTS = {"image_size": 64, "width": 0.5, "clip_anchors": "never", "object_prior": 0.01}
 
 
 def checkpoint(step: int = 7, **changes: object) -> dict:
     network = ssd_small(num_classes=3, **ARGUMENTS)
     described = {
-        "format": 1,
+        "format": FORMAT,
         "classes": ["cat", "dog"],
         "model": {"name": "ssd_small", **ARGUMENTS},
         "normalisation": {"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0]},
@@ -43,9 +49,10 @@ def test_an_unknown_model_is_never_called() -> None:
         build_network(checkpoint(model={"name": "os.system"}))
 
 
-def test_another_format_is_refused() -> None:
-    with pytest.raises(ValueError, match="checkpoint of format 99"):
-        build_network(checkpoint(format=99))
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    torch.save(checkpoint(format=99), tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match=r"a\.ckpt: checkpoint of format 99, this is format"):
+        read_checkpoint(tmp_path / "a.ckpt")
 
 
 def test_a_run_folder_means_its_best_checkpoint(tmp_path: Path) -> None:
@@ -97,8 +104,14 @@ def test_weights_of_another_project_are_named_as_such(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "a.ckpt")
 
 
-def test_latest_is_the_highest_step_not_the_newest_file(tmp_path: Path) -> None:
-    newest = save(tmp_path, "last.ckpt", step=9)
+def test_latest_is_last_also_where_a_branch_left_behind_went_further(tmp_path: Path) -> None:
+    last = save(tmp_path, "last.ckpt", step=5)
+    save(tmp_path, "step_000009.ckpt", step=9)
+    assert find_resume("latest", tmp_path) == last
+
+
+def test_latest_is_the_highest_step_where_last_is_gone(tmp_path: Path) -> None:
+    newest = save(tmp_path, "step_000009.ckpt", step=9)
     save(tmp_path, "best.ckpt", step=5)
     assert find_resume("latest", tmp_path) == newest
 

@@ -1,6 +1,9 @@
+import sys
 from pathlib import Path
 
 import pytest
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
@@ -24,6 +27,21 @@ def test_a_message_of_several_lines_becomes_one() -> None:
 def test_a_process_that_lost_another_says_so() -> None:
     assert cli.is_users(RuntimeError("gloo: Connection closed by peer [127.0.0.1]:1234"))
     assert not cli.is_users(RuntimeError("a fault of the program"))
+
+
+def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)  # as where it is not installed
+    with pytest.raises(InstantiationException) as raised:
+        instantiate({"_target_": "timm.optim.RMSpropTF", "_partial_": True})
+    cause = cli.unwrapped(raised.value)
+    assert cli.is_users(cause)
+    assert cli.one_line(cause) == "timm is missing: pip install -r requirements-extras.txt"
+
+
+def test_a_missing_logger_says_what_to_install() -> None:
+    error = ModuleNotFoundError("Requirement 'wandb>=0.12.10' not met. HINT: Try running …")
+    assert cli.is_users(error)
+    assert cli.one_line(error) == "wandb is missing: pip install -r requirements-extras.txt"
 
 
 def test_configuration_errors_end_with_2() -> None:

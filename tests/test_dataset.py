@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_transforms import SETTINGS
+from test_transforms import COVERING, SETTINGS
 from voc import annotation, write_annotation, write_voc
 
 from ssd.data.checks import Report
@@ -19,10 +19,13 @@ def root(tmp_path: Path) -> Path:
     return write_voc(tmp_path, {"train": {"a": [CAT, DOG], "bb": [], "ccc": [CAT]}})
 
 
-def dataset(root: Path, keep_difficult: bool = True, seed: int = 0) -> DetectionDataset:
+def dataset(
+    root: Path, keep_difficult: bool = True, seed: int = 0, **changes: object
+) -> DetectionDataset:
     pictures = read_split(root, "train", Report("drop"))
     columns = to_annotations(pictures, class_names(pictures))
-    return DetectionDataset(columns, (32, 48), Augmentation(**SETTINGS), keep_difficult, seed)
+    augmentation = Augmentation(**{**SETTINGS, **changes})
+    return DetectionDataset(columns, (32, 48), augmentation, keep_difficult, seed)
 
 
 def test_a_plain_sample_is_the_resized_image_with_its_boxes(root: Path) -> None:
@@ -40,6 +43,16 @@ def test_a_sample_is_a_pure_function_of_seed_epoch_and_index(root: Path) -> None
     images = [one[0, 0]["image"], one[1, 0]["image"], other[0, 0]["image"]]
     assert not torch.equal(images[0], images[1])
     assert not torch.equal(images[0], images[2])
+
+
+def test_the_crop_decides_which_objects_stay(root: Path) -> None:
+    data = dataset(root, zoom_out=0, crop=COVERING)
+    boxes, labels, _ = data.objects(0)
+    for epoch in range(40):
+        window = data.augmentation.window(boxes, (60, 40), np.random.default_rng((0, epoch, 0)))
+        low, high = np.maximum(boxes[:, :2], window[:2]), np.minimum(boxes[:, 2:], window[2:])
+        shares = (high - low).clip(0).prod(axis=1) / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        assert data[epoch, 0]["labels"].tolist() == labels[shares > 0.5].tolist()
 
 
 def test_augmentation_does_not_change_the_annotations(root: Path) -> None:

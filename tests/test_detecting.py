@@ -13,7 +13,7 @@ from ssd.ops.detecting import detect
 from ssd.records import Detections, Predictions
 
 CELLS = [(side, side) for side in (38, 19, 10, 5, 3, 1)]
-ANCHORS = pyramid_anchors(LEVELS_300["voc"], CELLS, (300, 300), 300, clip=False)
+ANCHORS = pyramid_anchors(LEVELS_300["voc"], CELLS, (300, 300), 300, clip="never")
 SETTINGS = {
     "score_threshold": 0.01,
     "candidates_per_class": 400,
@@ -92,7 +92,7 @@ def test_detections_equal_torchvisions() -> None:
 
 
 def detect_boxes(
-    boxes: list[list[float]], logits: list[list[float]], **settings: float
+    boxes: list[list[float]], logits: list[list[float]], **settings: float | str
 ) -> Detections:
     """Anchors that are already where their objects are."""
     anchors = to_cxcywh(torch.tensor(boxes, dtype=torch.float32))
@@ -100,6 +100,16 @@ def detect_boxes(
         torch.tensor([logits], dtype=torch.float32), torch.zeros(1, len(boxes), 4)
     )
     return detect(predictions, anchors, **{**SETTINGS, **settings})
+
+
+def test_by_sigmoids_every_class_stands_for_itself() -> None:
+    logits = [[50.0, 2, 1], [-50, -1, -9]]
+    found = detect_boxes(
+        [[0, 0, 0.2, 0.2], [0.5, 0.5, 0.9, 0.9]], logits, score_threshold=0.1, activation="sigmoid"
+    )
+    expected = torch.tensor([2.0, 1, -1]).sigmoid().tolist()
+    assert found.scores[0].tolist() == pytest.approx(expected)
+    assert found.labels[0].tolist() == [1, 2, 1]
 
 
 def test_a_worse_box_in_the_same_place_goes() -> None:

@@ -13,7 +13,7 @@ ANCHORS = to_cxcywh(torch.tensor([[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1], [0.5, 0, 1
 def match_one(boxes: list[list[float]], anchors: Tensor = ANCHORS) -> list[int]:
     truths = torch.tensor(boxes).reshape(1, -1, 4)
     valid = torch.ones(truths.shape[:2], dtype=torch.bool)
-    return match(truths, valid, anchors, iou_threshold=0.5)[0].tolist()
+    return match(truths, valid, anchors, iou_threshold=0.5, own_anchors=True)[0].tolist()
 
 
 def greedy(boxes: Tensor, anchors: Tensor, threshold: float) -> list[int]:
@@ -61,14 +61,30 @@ def test_ties_go_to_the_lowest_index() -> None:
 
 def test_padding_never_matches() -> None:
     boxes = torch.tensor([[[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]])
-    matches = match(boxes, torch.tensor([[True, False]]), ANCHORS, iou_threshold=0.5)
+    matches = match(boxes, torch.tensor([[True, False]]), ANCHORS, 0.5, own_anchors=True)
     assert matches.tolist() == [[0, UNMATCHED, UNMATCHED]]
 
 
 @pytest.mark.parametrize("truths", [0, 3])
 def test_an_image_without_objects_is_all_background(truths: int) -> None:
     boxes, valid = torch.zeros(2, truths, 4), torch.zeros(2, truths, dtype=torch.bool)
-    assert (match(boxes, valid, ANCHORS, iou_threshold=0.5) == UNMATCHED).all()
+    assert (match(boxes, valid, ANCHORS, 0.5, own_anchors=True) == UNMATCHED).all()
+
+
+def test_without_anchors_of_their_own_the_threshold_alone_decides() -> None:
+    torch.manual_seed(0)
+    boxes = torch.rand(2, 12, 2, 2).sort(dim=2).values.flatten(2)
+    corners = torch.rand(200, 2, 2).sort(dim=1).values.flatten(1)
+    valid = torch.arange(12).expand(2, 12) < torch.tensor([[12], [7]])
+    found = match(boxes, valid, to_cxcywh(corners), 0.5, own_anchors=False)
+    for image in range(2):
+        iou, best = ops.box_iou(boxes[image][valid[image]], corners).max(dim=0)
+        assert found[image].tolist() == best.where(iou >= 0.5, UNMATCHED).tolist()
+
+
+def test_a_small_box_without_an_anchor_of_its_own_has_none() -> None:
+    tiny, valid = torch.tensor([[[0.6, 0.6, 0.7, 0.7]]]), torch.tensor([[True]])
+    assert (match(tiny, valid, ANCHORS, 0.5, own_anchors=False) == UNMATCHED).all()
 
 
 def test_a_box_that_overlaps_no_anchor_gets_none() -> None:
@@ -84,7 +100,7 @@ def test_batches_equal_the_greedy_rule_pair_by_pair(seed: int) -> None:
     corners = ((torch.rand(40, 2, 2) * 6).round() / 6).sort(dim=1).values.flatten(1)
     anchors = to_cxcywh(corners + torch.tensor([0, 0, 0.125, 0.125]))
     valid = torch.ones(3, 12, dtype=torch.bool)
-    ours = match(boxes, valid, anchors, iou_threshold=0.5)
+    ours = match(boxes, valid, anchors, 0.5, own_anchors=True)
     assert ours.tolist() == [greedy(image, anchors, 0.5) for image in boxes]
 
 

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -7,15 +8,32 @@ from torchvision.models.detection import ssd300_vgg16 as torchvision_ssd
 from ssd.errors import ConfigError
 from ssd.models import SSD, ssd300_vgg16, ssd_small
 from ssd.models.layers import L2Norm, Normalize
+from ssd.models.ssd import start_as_background
 
 
 @pytest.fixture(scope="module")
 def vgg() -> SSD:
-    return ssd300_vgg16(21, 300, "voc", clip_anchors=False, pretrained=False).eval()
+    return vgg300(21).eval()
 
 
-def small(image_size: int | tuple[int, int] = 64, num_classes: int = 4) -> SSD:
-    return ssd_small(num_classes, image_size, width=0.5, clip_anchors=False)
+def vgg300(num_classes: int = 3, **arguments: Any) -> SSD:
+    defaults = {
+        "image_size": 300,
+        "anchor_sizes": "voc",
+        "clip_anchors": "never",
+        "pretrained": False,
+        "norm_scale": 20,
+        "dropout": 0,
+        "mean": [123, 117, 104],
+        "object_prior": None,
+    }
+    return ssd300_vgg16(num_classes, **{**defaults, **arguments})
+
+
+def small(
+    image_size: int | tuple[int, int] = 64, num_classes: int = 4, prior: float | None = 0.01
+) -> SSD:
+    return ssd_small(num_classes, image_size, 0.5, clip_anchors="never", object_prior=prior)
 
 
 def images(*size: int) -> torch.Tensor:
@@ -38,19 +56,19 @@ def test_anchors_follow_other_input_sizes(size: tuple[int, int]) -> None:
 
 
 def test_vgg_takes_a_rectangular_input() -> None:
-    network = ssd300_vgg16(3, (300, 420), "coco", clip_anchors=True, pretrained=False).eval()
+    network = vgg300(image_size=(300, 420), anchor_sizes="coco").eval()
     with torch.no_grad():
         assert network(images(300, 420)).logits.shape[1] == len(network.anchors)
 
 
 def test_an_input_too_small_for_the_network_is_an_error() -> None:
     with pytest.raises(ConfigError, match="image_size=100x100 is too small"):
-        ssd300_vgg16(3, 100, "voc", clip_anchors=False, pretrained=False)
+        vgg300(image_size=100)
 
 
 def test_an_unknown_table_of_anchors_names_those_there_are() -> None:
     with pytest.raises(ConfigError, match=r"anchor_sizes=imagenet: give one of voc, coco"):
-        ssd300_vgg16(3, 300, "imagenet", clip_anchors=False, pretrained=False)
+        vgg300(anchor_sizes="imagenet")
 
 
 def torchvision_names(vgg: SSD) -> dict[str, str]:
@@ -99,11 +117,83 @@ def test_l2_normalisation_starts_at_its_scale_also_in_half_precision() -> None:
     torch.testing.assert_close(normal.norm(dim=1), torch.full((1, 3, 3), 20.0))
 
 
+@pytest.mark.parametrize("scale", [1, 20])
+def test_conv4_3_starts_at_the_scale_that_is_asked_for(scale: int) -> None:
+    assert (vgg300(norm_scale=scale).features.norm.scale == scale).all()
+
+
+def test_the_mean_is_taken_from_every_pixel() -> None:
+    pixels = torch.tensor([124, 117, 103], dtype=torch.uint8).view(1, 3, 1, 1)
+    normal = vgg300(mean=[123.5, 117, 104]).normalize(pixels)
+    assert normal.flatten().tolist() == [0.5, 0, -1]
+
+
+def test_dropout_thins_fc6_and_what_lies_above_fc7_but_not_the_head_on_fc7() -> None:
+    features = vgg300(dropout=0.5).features.train()
+    seen = {}
+    features.fc7[10].register_forward_hook(lambda _, inputs, __: seen.update(fc6=inputs[0]))
+    features.extras[0].register_forward_hook(lambda _, inputs, __: seen.update(fc7=inputs[0]))
+    fc7 = features(torch.rand(1, 3, 300, 300) * 50)[1]
+    kept = seen["fc7"] != 0
+    assert 0.4 < (kept & (fc7 != 0)).sum() / (fc7 != 0).sum() < 0.6
+    torch.testing.assert_close(seen["fc7"][kept], 2 * fc7[kept])
+    assert (seen["fc6"] == 0).float().mean() > 0.6  # the ReLU's share and half of the rest
+
+
+def test_dropout_changes_neither_the_weights_names_nor_a_detection(vgg: SSD) -> None:
+    thinned = vgg300(21, dropout=0.5).eval()
+    thinned.load_state_dict(vgg.state_dict())
+    pixels = images(300, 300)
+    with torch.no_grad():
+        assert torch.equal(thinned(pixels).logits, vgg(pixels).logits)
+
+
+def test_without_dropout_training_computes_what_evaluation_does(vgg: SSD) -> None:
+    pixels = images(300, 300)
+    with torch.no_grad():
+        evaluated = vgg(pixels).logits
+        trained = vgg.train()(pixels).logits
+    vgg.eval()
+    assert torch.equal(trained, evaluated)
+
+
+@pytest.mark.parametrize("model", [small, vgg300], ids=["small", "vgg"])
+def test_heads_with_a_prior_say_background_by_softmax_and_by_sigmoid(model: Any) -> None:
+    network = model(num_classes=5)
+    start_as_background(network, object_prior=0.01)
+    for head in network.heads:
+        bias = head.classify.bias.detach().view(-1, 5)
+        assert bias.softmax(dim=1)[:, 1:].sum(dim=1).tolist() == pytest.approx([0.01] * len(bias))
+        assert (bias[:, 1:].sigmoid().sum(dim=1) < 0.011).all()
+
+
 def test_a_new_small_network_says_background() -> None:
     network = small().eval()
     with torch.no_grad():
         scores = network(images(64, 64)).logits.softmax(dim=-1)
     assert scores[..., 0].min() > 0.9
+
+
+def test_a_network_without_a_prior_says_nothing_yet() -> None:
+    for network in (small(prior=None), vgg300()):
+        assert all(head.classify.bias.detach().abs().max() < 0.1 for head in network.heads)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"clip_anchors": "always"},
+        {"dropout": 1},
+        {"mean": [123]},
+        {"object_prior": 0},
+        {"object_prior": 1},
+    ],
+    ids=str,
+)
+def test_an_argument_that_cannot_work_is_named(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=f"model.{name}="):
+        vgg300(**wrong)
 
 
 def test_anchors_stay_out_of_checkpoints() -> None:
@@ -118,4 +208,4 @@ def test_pretrained_weights_that_cannot_be_fetched_say_what_to_do(
     with pytest.raises(
         OSError, match=r"model\.pretrained=true needs http.*model\.pretrained=false"
     ):
-        ssd300_vgg16(3, 300, "voc", clip_anchors=False, pretrained=True)
+        vgg300(pretrained=True)

@@ -14,8 +14,12 @@ from ssd.callbacks.checkpoints import LastCheckpoint
 from ssd.datamodule import DetectionDataModule
 from ssd.errors import ConfigError
 from ssd.models import ssd_small
+from ssd.models.box_losses import smooth_l1
+from ssd.models.class_losses import Softmax
 from ssd.models.losses import MultiBoxLoss
 from ssd.module import SSDModule
+from ssd.ops.mining import per_image
+from ssd.optim.parameters import make_optimizer
 from ssd.optim.schedules import constant, cosine
 from ssd.weights.checkpoints import build_network, read_checkpoint
 
@@ -25,7 +29,7 @@ DETECTING = {
     "iou_threshold": 0.45,
     "detections_per_image": 200,
 }
-MODEL = {"image_size": 64, "width": 0.5, "clip_anchors": False}
+MODEL = {"image_size": 64, "width": 0.5, "clip_anchors": "never", "object_prior": 0.01}
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +57,37 @@ def freeze_statistics(network: torch.nn.Module) -> None:
             layer.training = False
 
 
+def make_loss(**changes: object) -> MultiBoxLoss:
+    settings = {
+        "iou_threshold": 0.5,
+        "own_anchors": True,
+        "classes": Softmax(label_smoothing=0),
+        "mining": partial(per_image, ratio=3, minimum=3),
+        "box": partial(smooth_l1, beta=1.0),
+        "box_weight": 1,
+        "normalise_by": "positives",
+    }
+    return MultiBoxLoss(**{**settings, **changes})
+
+
+def sgd(**changes: object) -> partial:
+    """A factory of SGD over the whole network."""
+    factory = partial(torch.optim.SGD, **{"lr": 1e-3, **changes})
+    return partial(make_optimizer, factory=factory, lr_factors={}, no_decay=[])
+
+
 def make_module(**changes: object) -> SSDModule:
     torch.manual_seed(0)
     network = ssd_small(num_classes=3, **MODEL)
     settings = {
         "network": network,
-        "loss": MultiBoxLoss(0.5, 3, 3, 1),
+        "loss": make_loss(),
         "detecting": DETECTING,
         "classes": ["cat", "dog"],
         "model": {"name": "ssd_small", **MODEL},
-        "optimizer": partial(torch.optim.SGD, lr=1e-3),
+        "optimizer": sgd(),
         "scheduler": partial(constant, warmup_steps=0, warmup_factor=0.1),
+        "recipe": {},
         **changes,
     }
     return SSDModule(**settings)
@@ -88,20 +112,28 @@ def trainer(folder: Path, **changes: object) -> pl.Trainer:
     return pl.Trainer(**{**settings, **changes})
 
 
+def save_every(folder: Path, steps: int) -> LastCheckpoint:
+    return LastCheckpoint(folder, steps, every_minutes=None, keep=1, keep_every_hours=None)
+
+
 def weights(module: SSDModule) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in module.network.parameters()])
 
 
-def trained(root: Path, tmp_path: Path, **changes: object) -> SSDModule:
-    module = make_module()
+def trained(
+    root: Path, tmp_path: Path, loss: MultiBoxLoss | None = None, **changes: object
+) -> SSDModule:
+    module = make_module(loss=loss or make_loss())
     freeze_statistics(module.network)
     trainer(tmp_path, **changes).fit(module.double(), data_module(root))
     return module
 
 
-def test_accumulated_parts_equal_the_whole_batch(root: Path, tmp_path: Path) -> None:
-    whole = trained(root, tmp_path)
-    parts = trained(root, tmp_path, accumulate_grad_batches=4)
+@pytest.mark.parametrize("divisor", ["positives", "images", "anchors"])
+def test_accumulated_parts_equal_the_whole_batch(root: Path, tmp_path: Path, divisor: str) -> None:
+    loss = make_loss(normalise_by=divisor)
+    whole = trained(root, tmp_path, loss)
+    parts = trained(root, tmp_path, loss, accumulate_grad_batches=4)
     untrained = weights(make_module())
     assert (weights(whole) - untrained).abs().max() > 1e-6
     torch.testing.assert_close(weights(parts), weights(whole), atol=1e-7, rtol=0)
@@ -115,12 +147,60 @@ def test_what_is_logged_is_of_the_whole_step_in_parts_or_not(root: Path, tmp_pat
         run = trainer(tmp_path, accumulate_grad_batches=parts, log_every_n_steps=1)
         run.fit(module, data_module(root))
         logged.append({name: float(value) for name, value in run.callback_metrics.items()})
-    assert logged[0].keys() >= {"train/loss", "train/positives", "train/lr"}
+    names = ("loss", "loss_decay", "positives", "accuracy", "accuracy_positives", "grad_norm", "lr")
+    assert logged[0].keys() >= {f"train/{name}" for name in names}
     assert logged[1] == pytest.approx(logged[0], rel=1e-5)
 
 
+def test_positives_and_accuracy_are_means_over_images_and_anchors(
+    root: Path, tmp_path: Path
+) -> None:
+    module = make_module(optimizer=sgd(lr=0.0))
+    run = trainer(tmp_path, log_every_n_steps=1)
+    run.fit(module, data_module(root))
+    batch = next(iter(module.trainer.train_dataloader))
+    module.network.train()
+    found = module.loss(module.network(batch["images"]), batch, module.network.anchors)
+    logged = run.callback_metrics
+    assert logged["train/positives"] == found["positives"] / 8
+    anchors = 8 * len(module.network.anchors)
+    assert float(logged["train/accuracy"]) == pytest.approx(
+        float(found["right"] / anchors), abs=1e-3
+    )
+
+
+def test_the_weight_decays_share_is_half_of_it_times_the_squares(
+    root: Path, tmp_path: Path
+) -> None:
+    module = make_module(optimizer=sgd(lr=0.0, weight_decay=0.02))
+    run = trainer(tmp_path, log_every_n_steps=1)
+    run.fit(module, data_module(root))
+    expected = 0.01 * weights(module).square().sum()
+    torch.testing.assert_close(run.callback_metrics["train/loss_decay"], expected)
+
+
+def test_the_rate_that_is_logged_is_the_optimizers_own(root: Path, tmp_path: Path) -> None:
+    factors = {"features": 0.1, "heads": 3.0, "heads.0.classify": 1 / 3}
+    module = make_module(optimizer=partial(sgd(), lr_factors=factors))
+    run = trainer(tmp_path, log_every_n_steps=1)
+    run.fit(module, data_module(root))
+    assert float(run.callback_metrics["train/lr"]) == pytest.approx(1e-3)
+
+
+def test_an_epoch_is_as_long_in_parts_as_in_one(root: Path, tmp_path: Path) -> None:
+    lengths = []
+    for parts in (1, 2):
+        found = []
+        module = make_module(scheduler=partial(noting, found))
+        trainer(tmp_path, accumulate_grad_batches=parts).fit(
+            module, data_module(root, batch_size=4)
+        )
+        lengths += found
+    assert lengths == [2.0, 2.0]
+
+
 def test_a_loss_that_is_no_number_stops_the_run(root: Path, tmp_path: Path) -> None:
-    module = make_module(optimizer=partial(torch.optim.SGD, lr=1e20))
+    module = make_module(optimizer=sgd(lr=1e20))
     with pytest.raises(ValueError, match="the loss is no number at step"):
         trainer(tmp_path, max_steps=8).fit(module, data_module(root))
 
@@ -128,7 +208,7 @@ def test_a_loss_that_is_no_number_stops_the_run(root: Path, tmp_path: Path) -> N
 def test_a_longer_schedule_holds_from_the_first_resumed_step(root: Path, tmp_path: Path) -> None:
     schedule = partial(cosine, final_factor=0.0, warmup_steps=0, warmup_factor=0.1)
     module = make_module(scheduler=schedule)
-    save = LastCheckpoint(tmp_path, every_n_train_steps=2)
+    save = save_every(tmp_path, 2)
     trainer(tmp_path, max_steps=2, callbacks=[save]).fit(module, data_module(root))
     run = trainer(tmp_path, max_steps=8, log_every_n_steps=1, callbacks=[FirstRate()])
     resumed = make_module(scheduler=schedule)
@@ -137,12 +217,17 @@ def test_a_longer_schedule_holds_from_the_first_resumed_step(root: Path, tmp_pat
 
 
 def test_a_resumed_run_takes_the_rate_that_it_is_given(root: Path, tmp_path: Path) -> None:
-    save = LastCheckpoint(tmp_path, every_n_train_steps=2)
+    save = save_every(tmp_path, 2)
     trainer(tmp_path, max_steps=2, callbacks=[save]).fit(make_module(), data_module(root))
     run, data = trainer(tmp_path, max_steps=5, callbacks=[FirstRate()]), data_module(root)
-    resumed = make_module(optimizer=partial(torch.optim.SGD, lr=3e-4))
+    resumed = make_module(optimizer=sgd(lr=3e-4))
     run.fit(resumed, data, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
     assert run.callbacks[0].rate == run.optimizers[0].param_groups[0]["lr"] == pytest.approx(3e-4)
+
+
+def noting(found: list[float], optimizer: object, steps: int, steps_per_epoch: float) -> object:
+    found.append(steps_per_epoch)
+    return constant(optimizer, steps, steps_per_epoch, warmup_steps=0, warmup_factor=0.1)
 
 
 class FirstRate(pl.Callback):
@@ -200,13 +285,16 @@ def test_a_checkpoint_is_enough_to_detect_the_same(root: Path, tmp_path: Path) -
     assert checkpoint["ssd"]["detecting"] == DETECTING
 
 
+@pytest.mark.parametrize("limit", [{"max_steps": 6}, {"max_epochs": 3, "max_steps": -1}])
 @pytest.mark.parametrize("stop", [1, 3, 4])
-def test_a_resumed_run_ends_with_the_same_bits(root: Path, tmp_path: Path, stop: int) -> None:
+def test_a_resumed_run_ends_with_the_same_bits(
+    root: Path, tmp_path: Path, stop: int, limit: dict[str, int]
+) -> None:
     """An epoch has two steps: the run stops within one, or at its end."""
     whole, first, second = make_module(), make_module(), make_module()
-    trainer(tmp_path, max_steps=6).fit(whole, data_module(root, batch_size=4))
-    save = LastCheckpoint(tmp_path, every_n_train_steps=stop)
+    trainer(tmp_path, **limit).fit(whole, data_module(root, batch_size=4))
+    save = save_every(tmp_path, stop)
     trainer(tmp_path, max_steps=stop, callbacks=[save]).fit(first, data_module(root, batch_size=4))
     data, path = data_module(root, batch_size=4), tmp_path / "last.ckpt"
-    trainer(tmp_path, max_steps=6).fit(second, data, ckpt_path=path, weights_only=True)
+    trainer(tmp_path, **limit).fit(second, data, ckpt_path=path, weights_only=True)
     assert torch.equal(weights(whole), weights(second))

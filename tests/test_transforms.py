@@ -4,17 +4,18 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from ssd.data.transforms import Augmentation, make_view, render, seen_boxes
-from ssd.errors import ConfigError
+from ssd.data.crops import CoveringCrop, Crop, OverlapCrop, WholeImage
+from ssd.data.transforms import Augmentation, make_view, place_boxes, render
+
+OVERLAP = OverlapCrop((0, 0.1, 0.3, 0.5, 0.7, 0.9, 1), scale=0.3, aspect=2, trials=40)
+COVERING = CoveringCrop(0.25, 0.5, aspect=(0.6, 1.67), area=(0.1, 1), trials=200)
+CROPS = {"overlap": OVERLAP, "covering": COVERING, "none": WholeImage()}
 
 SETTINGS = {
     "flip": 0.5,
     "zoom_out": 0.5,
     "zoom_out_side": 4,
-    "crop_overlaps": (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1),
-    "crop_scale": 0.3,
-    "crop_aspect": 2,
-    "crop_trials": 40,
+    "crop": OVERLAP,
     "colour": 0.5,
     "brightness": 0.125,
     "contrast": 0.5,
@@ -35,28 +36,6 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def iou(window: tuple, box: np.ndarray) -> float:
-    low, high = np.maximum(window[:2], box[:2]), np.minimum(window[2:], box[2:])
-    shared = np.prod((high - low).clip(0))
-    areas = [(w[2] - w[0]) * (w[3] - w[1]) for w in (window, box)]
-    return shared / (sum(areas) - shared)
-
-
-@pytest.mark.parametrize("overlap", [0.1, 0.3, 0.5, 0.7, 0.9])
-def test_a_crop_overlaps_an_object_whose_center_it_holds_as_much_as_drawn(overlap: float) -> None:
-    make = augmentation(zoom_out=0, crop_overlaps=(overlap, 1))
-    windows = [make.window(BOXES, SIZE, rng(seed)) for seed in range(200)]
-    crops = [window for window in windows if window != (0, 0, *SIZE)]
-    assert crops or overlap == 0.9
-    for crop in crops:
-        centers = (BOXES[:, :2] + BOXES[:, 2:]) / 2
-        held = [((crop[:2] < c) & (c < crop[2:])).all() for c in centers]
-        assert (
-            max(iou(crop, box) for box, inside in zip(BOXES, held, strict=True) if inside)
-            >= overlap
-        )
-
-
 def test_windows_are_drawn_as_torchvisions_transforms_draw_them() -> None:
     make = augmentation()
     ours = [make.window(BOXES, SIZE, rng(seed)) for seed in range(3000)]
@@ -74,41 +53,44 @@ def test_windows_are_drawn_as_torchvisions_transforms_draw_them() -> None:
         assert np.quantile(ours_sides, shares) == pytest.approx(expected, rel=0.1)
 
 
-def test_an_image_without_objects_is_not_cropped() -> None:
-    make = augmentation(zoom_out=0)
+@pytest.mark.parametrize("crop", CROPS.values(), ids=CROPS)
+def test_an_image_without_objects_is_not_cropped(crop: Crop) -> None:
+    make = augmentation(zoom_out=0, crop=crop)
     assert {make.window(np.zeros((0, 4)), SIZE, rng(s)) for s in range(20)} == {(0, 0, *SIZE)}
 
 
 def test_a_whole_view_resizes_boxes_with_the_image() -> None:
     view = make_view((0, 0, *SIZE), SIZE, OUTPUT, mirrored=False)
-    boxes, kept = seen_boxes(BOXES, (0, 0, *SIZE), view, OUTPUT)
-    assert kept.all()
-    np.testing.assert_allclose(boxes, BOXES / (160, 120, 160, 120), rtol=1e-6)
+    placed = place_boxes(BOXES, view, OUTPUT)
+    np.testing.assert_allclose(placed, BOXES / (160, 120, 160, 120), rtol=1e-6)
 
 
 def test_a_mirror_image_mirrors_boxes() -> None:
     view = make_view((0, 0, *SIZE), SIZE, OUTPUT, mirrored=True)
-    boxes, _ = seen_boxes(BOXES, (0, 0, *SIZE), view, OUTPUT)
-    assert boxes[0].tolist() == pytest.approx([0.5, 20 / 120, 0.875, 0.5])
+    placed = place_boxes(BOXES, view, OUTPUT)
+    assert placed[0].tolist() == pytest.approx([0.5, 20 / 120, 0.875, 0.5])
 
 
-def test_boxes_whose_center_is_out_of_the_window_go() -> None:
-    window = (0, 0, 100, 120)
-    _, kept = seen_boxes(BOXES, window, make_view(window, SIZE, OUTPUT, False), OUTPUT)
-    assert kept.tolist() == [True, False]
+def test_boxes_are_cut_where_the_view_ends() -> None:
+    view = make_view((40, 0, 120, 120), SIZE, OUTPUT, mirrored=False)
+    placed = place_boxes(BOXES, view, OUTPUT)
+    expected = [[0, 20 / 120, 0.5, 0.5], [0.75, 0.25, 1, 0.75]]
+    np.testing.assert_allclose(placed, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("crop", CROPS.values(), ids=CROPS)
 @pytest.mark.parametrize("seed", range(30))
-def test_boxes_stay_on_their_objects(seed: int) -> None:
+def test_boxes_stay_on_their_objects(seed: int, crop: Crop) -> None:
     """Objects are painted; after any view, the paint must fill its box and nothing beside it."""
     image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
     for channel, (x1, y1, x2, y2) in enumerate(BOXES.astype(int)):
         image[y1:y2, x1:x2, channel] = 255
-    make, draws, output = augmentation(fill=(0, 0, 0)), rng(seed), (240, 320)
+    make, draws, output = augmentation(fill=(0, 0, 0), crop=crop), rng(seed), (240, 320)
     window = make.window(BOXES, SIZE, draws)
     view = make_view(window, SIZE, output, make.mirrored(draws))
     picture = render(image, view, output, make.fill)
-    boxes, kept = seen_boxes(BOXES, window, view, output)
+    kept = crop.keeps(BOXES, window)
+    boxes = place_boxes(BOXES[kept], view, output)
     for channel, box in zip(kept.nonzero()[0], boxes, strict=True):
         rows, columns = np.nonzero(picture[..., channel] > 127)
         found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
@@ -148,8 +130,3 @@ def draw_changes(seed: int) -> np.ndarray:
 def test_no_colour_change_leaves_the_image_alone() -> None:
     image = rng().integers(0, 255, (4, 5, 3), np.uint8)
     np.testing.assert_array_equal(augmentation(colour=0).recolour(image, rng()), image)
-
-
-def test_crops_need_a_way_to_keep_the_whole_image() -> None:
-    with pytest.raises(ConfigError, match=r"crop_overlaps=.* needs a 1"):
-        augmentation(crop_overlaps=(0.5,))

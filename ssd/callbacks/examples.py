@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 from PIL import Image
-from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
-from torch import Tensor
 
+from ssd.callbacks.pictures import draw, send
 from ssd.records import Batch, Detections
-from ssd.report.drawing import beside, draw_boxes, sheet
+from ssd.report.drawing import beside, sheet
 
 COLUMNS = 2  # a tile is two pictures wide
 
@@ -55,16 +54,15 @@ class ExampleDetections(pl.Callback):
         files = sorted(self.folder.glob("step_*.png"), key=lambda file: file.stat().st_mtime_ns)
         for file in files[: -self.keep]:
             file.unlink()
-        send(trainer, picture)
+        send(trainer, "examples", picture)
 
 
 def draw_batch(
     batch: Batch, found: Detections, classes: list[str], score: float, count: int
 ) -> list[np.ndarray]:
     """The first `count` images of the batch, each beside itself."""
-    images = batch["images"][:count].permute(0, 2, 3, 1).cpu().numpy()
     tiles = []
-    for row, image in enumerate(images):
+    for row, image in enumerate(batch["images"][:count]):
         real = batch["labels"][row] > 0
         kept = (found.labels[row] > 0) & (found.scores[row] >= score)
         truth = draw(image, batch["boxes"][row][real], batch["labels"][row][real], classes)
@@ -72,27 +70,3 @@ def draw_batch(
         detected = draw(image, found.boxes[row][kept], found.labels[row][kept], classes, scores)
         tiles.append(beside(truth, detected))
     return tiles
-
-
-def draw(
-    image: np.ndarray,
-    boxes: Tensor,
-    labels: Tensor,
-    classes: list[str],
-    scores: Tensor | None = None,
-) -> np.ndarray:
-    """`image` with boxes that are given in fractions of it."""
-    high, wide = image.shape[:2]
-    pixels = boxes.float().cpu().numpy() * (wide, high, wide, high)
-    names = [classes[label - 1] for label in labels.tolist()]
-    values = None if scores is None else scores.tolist()
-    return draw_boxes(image, pixels, names, labels.tolist(), values)
-
-
-def send(trainer: pl.Trainer, picture: np.ndarray) -> None:
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            step = trainer.global_step
-            logger.experiment.add_image("examples", picture, step, dataformats="HWC")
-        if isinstance(logger, WandbLogger):
-            logger.log_image("examples", [picture], step=trainer.global_step)

@@ -1,7 +1,7 @@
-"""Images per second of training."""
+"""The speed of training: images per second, seconds per optimizer step."""
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -9,8 +9,19 @@ import torch
 from ssd.records import Batch
 
 
+class Work(NamedTuple):
+    """What was done in which time."""
+
+    images: int
+    steps: int  # of the optimizer
+    seconds: float
+
+
+NOTHING = Work(0, 0, 0.0)
+
+
 class Throughput(pl.Callback):
-    """Logs train/images_per_second: end to end, waiting for data included.
+    """Logs train/images_per_second and train/seconds_per_step: end to end, waiting for data too.
 
     Validation, the writing of checkpoints and the first `warm_up` batches are left out. The wait
     for the batch after such a pause is left out too: it was loaded meanwhile.
@@ -18,17 +29,15 @@ class Throughput(pl.Callback):
 
     def __init__(self, warm_up: int) -> None:
         self.warm_up = warm_up
-        self.images = 0
-        self.seconds = 0.0
         self.batches = 0
-        self.uncounted = 0  # images since `mark`
+        self.done = self.logged = NOTHING  # in the whole run, and as of the last log entry
+        self.images = self.steps = 0  # since `mark`
         self.mark: float | None = None  # when the clock was last read; None while it stands still
-        self.logged = (0, 0.0, 0)  # images, seconds, step
 
     @property
     def images_per_second(self) -> float | None:
         """Of the whole run; None where it ended within the warm-up."""
-        return self.images / self.seconds if self.seconds else None
+        return self.done.images / self.done.seconds if self.done.seconds else None
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         if self.mark is None:
@@ -42,21 +51,24 @@ class Throughput(pl.Callback):
         batch: Batch,
         index: int,
     ) -> None:
+        stepped = not trainer.fit_loop._should_accumulate()
         self.batches += 1
-        self.uncounted += len(batch["images"]) * trainer.world_size
+        self.images += len(batch["images"]) * trainer.world_size
+        self.steps += stepped
         if self.batches == self.warm_up:
-            self.mark, self.uncounted = now(module), 0
+            self.mark, self.images, self.steps = now(module), 0, 0
         # an accumulated batch ends without a step, hence without a log entry
-        due = trainer.global_step % trainer.log_every_n_steps == 0
-        if due and trainer.global_step > self.logged[2]:
-            self.log_rate(trainer.global_step, module)
+        if stepped and trainer.global_step % trainer.log_every_n_steps == 0:
+            self.log_rates(module)
 
-    def log_rate(self, step: int, module: pl.LightningModule) -> None:
+    def log_rates(self, module: pl.LightningModule) -> None:
         self.read(module)
-        images, seconds = self.images - self.logged[0], self.seconds - self.logged[1]
-        self.logged = (self.images, self.seconds, step)
+        images, steps, seconds = (a - b for a, b in zip(self.done, self.logged, strict=True))
+        self.logged = self.done
         if seconds:
             module.log("train/images_per_second", images / seconds)
+        if steps:
+            module.log("train/seconds_per_step", seconds / steps)
 
     def read(self, module: pl.LightningModule) -> None:
         """Add what passed since the clock was last read."""
@@ -64,9 +76,10 @@ class Throughput(pl.Callback):
             return
         moment = now(module)
         if self.batches > self.warm_up:
-            self.images += self.uncounted
-            self.seconds += moment - self.mark
-        self.mark, self.uncounted = moment, 0
+            images, steps, seconds = self.done
+            seconds += moment - self.mark
+            self.done = Work(images + self.images, steps + self.steps, seconds)
+        self.mark, self.images, self.steps = moment, 0, 0
 
     def pause(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         self.read(module)

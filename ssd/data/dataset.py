@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ssd.data.images import read_image
-from ssd.data.transforms import Augmentation, make_view, render, seen_boxes
+from ssd.data.transforms import Augmentation, make_view, place_boxes, render
 from ssd.records import Annotations, Batch, Sample
 
 BLACK = (0, 0, 0)
@@ -47,19 +47,20 @@ class DetectionDataset(Dataset):
         boxes, labels, difficult = self.objects(index)
         width, height = self.annotations.sizes[index].tolist()
         window, mirrored, recolour, fill = (0, 0, width, height), False, None, BLACK
+        kept = np.ones(len(boxes), bool)
         if epoch is not None and self.augmentation:
             rng = np.random.default_rng((self.seed, epoch, index))
             window = self.augmentation.window(boxes, (width, height), rng)
+            kept = self.augmentation.crop.keeps(boxes, window)
             mirrored = self.augmentation.mirrored(rng)
             recolour = partial(self.augmentation.recolour, rng=rng)
             fill = self.augmentation.fill
         view = make_view(window, (width, height), self.image_size, mirrored)
         image = read_image(self.annotations.files[index])
         image = render(image, view, self.image_size, fill, recolour)
-        boxes, kept = seen_boxes(boxes, window, view, self.image_size)
         return Sample(
             image=torch.from_numpy(image).permute(2, 0, 1),
-            boxes=torch.from_numpy(boxes),
+            boxes=torch.from_numpy(place_boxes(boxes[kept], view, self.image_size)),
             labels=torch.from_numpy(labels[kept]),
             difficult=torch.from_numpy(difficult[kept]),
             index=index,

@@ -1,8 +1,8 @@
-"""What happens to an image between its file and a batch: the SSD augmentation, and plain resizing.
+"""What happens to an image between its file and a batch: its augmentation, and plain resizing.
 
 Geometry is drawn first, on the boxes alone; then only the part of the image that will be seen is
-resized, and colour works on that small uint8 picture. The draws are those of torchvision's
-RandomPhotometricDistort, RandomZoomOut, RandomIoUCrop and flip, in that order.
+resized, and colour works on that small uint8 picture. Colours, zoom-outs and mirror images are
+drawn as torchvision's RandomPhotometricDistort, RandomZoomOut and RandomHorizontalFlip draw them.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,19 +11,15 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ssd.errors import ConfigError
-
-Window = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the image; may leave it
+from ssd.data.crops import Crop, Window
 
 
 class Augmentation:
-    """The paper's data augmentation (section 2.2): every draw is from the generator that is given.
+    """Mirror images, zoom-outs, crops and colours; every draw is from the generator that is given.
 
     flip: probability of a mirror image
     zoom_out: probability of laying the image on a canvas up to `zoom_out_side` times its side
-    crop_overlaps: one is picked; a crop must overlap some object that much, 1 keeps the whole
-    crop_scale: smallest side of a crop as a share of the image's; crop_aspect: largest aspect ratio
-    crop_trials: draws for one overlap before another is picked
+    crop: draws the part that is seen of the image, or of its canvas, and says which boxes stay
     colour: probability of each of brightness, contrast, saturation and hue
     brightness, contrast, saturation: largest relative change; hue: largest turn, in turns
     fill: RGB around a zoomed-out image
@@ -34,10 +30,7 @@ class Augmentation:
         flip: float,
         zoom_out: float,
         zoom_out_side: float,
-        crop_overlaps: Sequence[float],
-        crop_scale: float,
-        crop_aspect: float,
-        crop_trials: int,
+        crop: Crop,
         colour: float,
         brightness: float,
         contrast: float,
@@ -45,18 +38,10 @@ class Augmentation:
         hue: float,
         fill: Sequence[int],
     ) -> None:
-        if 1 not in crop_overlaps:
-            raise ConfigError(
-                f"augmentation.crop_overlaps={list(crop_overlaps)} needs a 1, the whole image: an "
-                "image on which no crop succeeds must keep something"
-            )
         self.flip = flip
         self.zoom_out = zoom_out
         self.zoom_out_side = zoom_out_side
-        self.crop_overlaps = tuple(crop_overlaps)
-        self.crop_scale = crop_scale
-        self.crop_aspect = crop_aspect
-        self.crop_trials = crop_trials
+        self.crop = crop
         self.colour = colour
         self.brightness = brightness
         self.contrast = contrast
@@ -70,33 +55,7 @@ class Augmentation:
         window = (0, 0, *size)
         if rng.random() < self.zoom_out:
             window = draw_canvas(size, self.zoom_out_side, rng)
-        return self.crop(boxes, window, rng) if len(boxes) else window
-
-    def crop(self, boxes: np.ndarray, window: Window, rng: np.random.Generator) -> Window:
-        """A part of `window` that overlaps some box whose center it holds, by a drawn overlap."""
-        while True:
-            overlap = self.crop_overlaps[rng.integers(len(self.crop_overlaps))]
-            if overlap >= 1:
-                return window
-            crops = self.draw_crops(window, rng)
-            good = accepted(crops, boxes, overlap)
-            if good.any():
-                return tuple(int(side) for side in crops[good.argmax()])
-
-    def draw_crops(self, window: Window, rng: np.random.Generator) -> np.ndarray:
-        """All trials of one overlap at once. returns: (trials, 4), those of wrong shape left
-        out."""
-        left, top, right, bottom = window
-        width, height = right - left, bottom - top
-        draws = rng.random((self.crop_trials, 4))
-        sides = self.crop_scale + (1 - self.crop_scale) * draws[:, :2]
-        sides = (sides * (width, height)).astype(np.int64)
-        corner = ((np.array([width, height]) - sides) * draws[:, 2:]).astype(np.int64)
-        sides, corner = sides[sides.min(axis=1) > 0], corner[sides.min(axis=1) > 0]
-        aspect = sides[:, 0] / sides[:, 1]
-        shaped = np.maximum(aspect, 1 / aspect) <= self.crop_aspect
-        corner = corner[shaped] + (left, top)
-        return np.concatenate([corner, corner + sides[shaped]], axis=1)
+        return self.crop.draw(boxes, window, rng) if len(boxes) else window
 
     def mirrored(self, rng: np.random.Generator) -> bool:
         return rng.random() < self.flip
@@ -177,25 +136,21 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def seen_boxes(
-    boxes: np.ndarray, window: Window, view: View, output: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes whose center lies in the window, as they lie in the input, cut at its border.
+def place_boxes(boxes: np.ndarray, view: View, output: tuple[int, int]) -> np.ndarray:
+    """Boxes as they lie in the input, cut at the border of what is seen of the image.
 
-    boxes: (G, 4) xyxy pixels of the image
-    returns: (K, 4) float32 xyxy fractions of the input, and (G,) bool, which were kept
+    boxes: (G, 4) xyxy pixels of the image; returns: (G, 4) float32 xyxy fractions of the input
     """
-    kept = center_inside(boxes, np.array([window]))[0]
     left, top, right, bottom = view.source
     x1, y1, x2, y2 = view.target
     height, width = output
     scale = np.array([(x2 - x1) / (right - left), (y2 - y1) / (bottom - top)] * 2)
     low, high = np.array([left, top] * 2), np.array([right, bottom] * 2)
-    placed = (boxes[kept].clip(low, high) - low) * scale + (x1, y1, x1, y1)
+    placed = (boxes.clip(low, high) - low) * scale + (x1, y1, x1, y1)
     placed /= (width, height, width, height)
     if view.mirrored:
         placed[:, [0, 2]] = 1 - placed[:, [2, 0]]
-    return placed.astype(np.float32), kept
+    return placed.astype(np.float32)
 
 
 def draw_canvas(size: tuple[int, int], most: float, rng: np.random.Generator) -> Window:
@@ -205,27 +160,6 @@ def draw_canvas(size: tuple[int, int], most: float, rng: np.random.Generator) ->
     canvas = int(width * side), int(height * side)
     left, top = (int((canvas[i] - size[i]) * rng.random()) for i in (0, 1))
     return -left, -top, canvas[0] - left, canvas[1] - top
-
-
-def accepted(crops: np.ndarray, boxes: np.ndarray, overlap: float) -> np.ndarray:
-    """Crops that hold the center of a box and overlap one such by `overlap` or more.
-
-    crops: (T, 4), boxes: (G, 4), both xyxy pixels; returns: (T,) bool
-    """
-    inside = center_inside(boxes, crops)
-    low = np.maximum(crops[:, None, :2], boxes[:, :2])  # (T, G, 2)
-    high = np.minimum(crops[:, None, 2:], boxes[:, 2:])
-    shared = (high - low).clip(0).prod(axis=2)
-    areas = (crops[:, 2:] - crops[:, :2]).prod(axis=1)[:, None]
-    iou = shared / (areas + (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) - shared)
-    return (inside & (iou >= overlap)).any(axis=1)
-
-
-def center_inside(boxes: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """Whether a window holds a box's center. boxes: (G, 4), windows: (T, 4); returns: (T, G)
-    bool."""
-    center = (boxes[:, :2] + boxes[:, 2:]) / 2
-    return ((windows[:, None, :2] < center) & (center < windows[:, None, 2:])).all(axis=2)
 
 
 def table(factor: float, shift: float) -> np.ndarray:

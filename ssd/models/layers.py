@@ -15,8 +15,9 @@ class Normalize(nn.Module):
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        for name, values in (("mean", mean), ("std", std)):
+            column = torch.tensor(values, dtype=torch.float32).view(3, 1, 1)
+            self.register_buffer(name, column, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         return (images - self.mean) / self.std  # uint8 becomes float32 on the way
@@ -31,7 +32,7 @@ class L2Norm(nn.Module):
 
     def __init__(self, channels: int, scale: float) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.full((channels,), scale))
+        self.scale = nn.Parameter(torch.full((channels,), float(scale)))
 
     def forward(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):

@@ -1,75 +1,104 @@
 """The MultiBox loss (paper, section 2.2, "Training objective")."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ssd.errors import ConfigError
-from ssd.ops.boxes import encode, to_cxcywh
+from ssd.models.class_losses import (
+    SigmoidFocal,
+    Softmax,
+    SoftmaxFocal,
+    background_losses,
+    rightly_classified,
+)
 from ssd.ops.matching import UNMATCHED, match
-from ssd.ops.mining import hard_negatives
-from ssd.records import BACKGROUND, Batch, Predictions
+from ssd.records import Batch, Predictions
+
+DIVISORS = ("positives", "images", "anchors")
 
 
 class MultiBoxLoss(nn.Module):
-    """Softmax cross-entropy over positives and hard negatives, and smooth L1 over the positives'
-    offsets.
+    """The classes of positive and chosen negative anchors, and the boxes of the positive ones.
 
     iou_threshold: overlap from which an anchor is positive
-    negative_ratio: hard negatives for every positive, per image
-    min_negatives: hard negatives of an image without positives
+    own_anchors: whether every box also gets an anchor of its own, see `ops.matching.match`
+    classes: what an anchor's class costs, one of `models.class_losses`
+    mining: which negatives are used, one of `ops.mining`: (losses, positive) to negative
+    box: what the boxes cost, one of `models.box_losses`: (offsets, boxes, anchors) to their sum
     box_weight: the paper's alpha
+    normalise_by: what the caller divides the sums by, one of DIVISORS
     """
 
     def __init__(
-        self, iou_threshold: float, negative_ratio: float, min_negatives: int, box_weight: float
+        self,
+        iou_threshold: float,
+        own_anchors: bool,
+        classes: Softmax | SoftmaxFocal | SigmoidFocal,
+        mining: Callable[[Tensor, Tensor], Tensor],
+        box: Callable[[Tensor, Tensor, Tensor], Tensor],
+        box_weight: float,
+        normalise_by: str,
     ) -> None:
         super().__init__()
         if not 0 < iou_threshold <= 1:
             raise ConfigError(f"loss.iou_threshold={iou_threshold}: give a share above 0, up to 1")
+        if normalise_by not in DIVISORS:
+            raise ConfigError(
+                f"loss.normalise_by={normalise_by}: give one of {', '.join(DIVISORS)}"
+            )
+        unit = torch.tensor([[0.5, 0.5, 1, 1]])
+        mining(unit, unit > 1)  # numbers that these refuse are refused now, not at the first step
+        box(unit, unit, unit)
         self.iou_threshold = iou_threshold
-        self.negative_ratio = negative_ratio
-        self.min_negatives = min_negatives
+        self.own_anchors = own_anchors
+        self.classes = classes
+        self.mining = mining
+        self.box = box
         self.box_weight = box_weight
+        self.normalise_by = normalise_by
+
+    @property
+    def activation(self) -> str:
+        """What the logits are made for, see `ops.detecting.detect`."""
+        return self.classes.activation
 
     def forward(self, predictions: Predictions, batch: Batch, anchors: Tensor) -> dict[str, Tensor]:
-        """Sums over the batch by name, and the count of positives that the caller divides them by.
+        """Sums and counts over the batch by name; those of two batches add up.
 
-        anchors: (A, 4) cxcywh; returns: "class", "box" () float32 and "positives" () int64
+        anchors: (A, 4) cxcywh
+        returns: "class", "box" () float32, to be divided by "divisor"; and () int64 "positives",
+        "divisor", "right", all anchors whose likeliest class is their target, "right_positives"
         """
+        logits, offsets = predictions
         with torch.no_grad():
-            matches = match(batch["boxes"], batch["labels"] > 0, anchors, self.iou_threshold)
+            labels = batch["labels"]
+            matches = match(
+                batch["boxes"], labels > 0, anchors, self.iou_threshold, self.own_anchors
+            )
             positive = matches != UNMATCHED
-            losses = -predictions.logits.log_softmax(dim=-1)[..., BACKGROUND]
-            negative = hard_negatives(losses, positive, self.negative_ratio, self.min_negatives)
+            image, anchor = positive.nonzero(as_tuple=True)
+            truth = matches[image, anchor]
+            targets = torch.zeros_like(matches)
+            targets[image, anchor] = labels[image, truth]
+            used = positive | self.mining(background_losses(logits, self.activation), positive)
+            used_image, used_anchor = used.nonzero(as_tuple=True)
+            right = rightly_classified(logits, targets, self.activation)
+        classes = self.classes(logits[used_image, used_anchor], targets[used_image, used_anchor])
+        box = self.box(offsets[image, anchor], batch["boxes"][image, truth], anchors[anchor])
         return {
-            "class": class_loss(predictions.logits, batch["labels"], matches, negative),
-            "box": self.box_weight
-            * box_loss(predictions.offsets, batch["boxes"], matches, anchors),
+            "class": classes.sum(),
+            "box": self.box_weight * box,
             "positives": positive.sum(),
+            "divisor": self.divisor(positive),
+            "right": right.sum(),
+            "right_positives": (right & positive).sum(),
         }
 
-
-def class_loss(logits: Tensor, labels: Tensor, matches: Tensor, negative: Tensor) -> Tensor:
-    """Summed cross-entropy. logits: (B, A, C), labels: (B, G), matches: (B, A), negative: (B, A)
-    bool."""
-    positive = matches != UNMATCHED
-    targets = torch.zeros_like(matches)
-    targets[positive] = matched(labels, matches)
-    used = positive | negative
-    return functional.cross_entropy(logits[used], targets[used], reduction="sum")
-
-
-def box_loss(offsets: Tensor, boxes: Tensor, matches: Tensor, anchors: Tensor) -> Tensor:
-    """Summed smooth L1. offsets: (B, A, 4), boxes: (B, G, 4) xyxy, matches: (B, A), anchors: (A, 4)
-    cxcywh."""
-    positive = matches != UNMATCHED
-    targets = encode(to_cxcywh(matched(boxes, matches)), anchors[positive.nonzero()[:, 1]])
-    return functional.smooth_l1_loss(offsets[positive], targets, reduction="sum")
-
-
-def matched(values: Tensor, matches: Tensor) -> Tensor:
-    """The ground truth of every positive anchor, in the order of `matches[positive]`. values: (B,
-    G, …)."""
-    image, _ = (matches != UNMATCHED).nonzero(as_tuple=True)
-    return values[image, matches[matches != UNMATCHED]]
+    def divisor(self, positive: Tensor) -> Tensor:
+        """What `normalise_by` counts. positive: (B, A) bool; returns: () int64."""
+        if self.normalise_by == "positives":
+            return positive.sum()
+        count = len(positive) if self.normalise_by == "images" else positive.numel()
+        return torch.full((), count, device=positive.device)

@@ -1,12 +1,10 @@
 """A small SSD that trains from scratch on a CPU: plain 3x3 convolutions with batch norm."""
 
-import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from ssd.models.ssd import SSD, side_pair
+from ssd.models.ssd import SSD, side_pair, start_as_background
 from ssd.ops.anchors import Level
 
 MEAN = (127.5, 127.5, 127.5)
@@ -57,10 +55,14 @@ class SmallFeatures(nn.Module):
 
 
 def ssd_small(
-    num_classes: int, image_size: int | Sequence[int], width: float, clip_anchors: bool
+    num_classes: int,
+    image_size: int | Sequence[int],
+    width: float,
+    clip_anchors: str,
+    object_prior: float | None,
 ) -> SSD:
     """Four levels from stride 8. num_classes: with the background; width: factor on every layer's
-    channels."""
+    channels; object_prior: see `start_as_background`, None for torch's own start."""
     network = SSD(
         features=SmallFeatures(width),
         levels=LEVELS,
@@ -71,17 +73,6 @@ def ssd_small(
         std=STD,
         clip_anchors=clip_anchors,
     )
-    start_as_background(network)
+    if object_prior is not None:
+        start_as_background(network, object_prior)
     return network
-
-
-@torch.no_grad()
-def start_as_background(network: SSD, prior: float = 0.01) -> None:
-    """Heads that first say "background" almost everywhere, so the first steps are not spent on
-    learning that."""
-    for head in network.heads:
-        nn.init.normal_(head.classify.weight, std=0.01)
-        nn.init.normal_(head.locate.weight, std=0.01)
-        nn.init.zeros_(head.locate.bias)
-        bias = head.classify.bias.zero_().view(-1, network.num_classes)
-        bias[:, 0] = math.log((network.num_classes - 1) * (1 - prior) / prior)

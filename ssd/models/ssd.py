@@ -1,6 +1,7 @@
 """SSD: a backbone that gives feature maps, a head pair on each, and the anchors that go with
 them."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -8,8 +9,8 @@ from torch import Tensor, nn
 
 from ssd.errors import ConfigError
 from ssd.models.layers import Normalize
-from ssd.ops.anchors import Level, pyramid_anchors
-from ssd.records import Predictions
+from ssd.ops.anchors import Level, ShapedLevel, pyramid_anchors
+from ssd.records import BACKGROUND, Predictions
 
 
 class Head(nn.Module):
@@ -36,6 +37,7 @@ class SSD(nn.Module):
     features: a module that turns normalised images into one feature map a level, finest first
     levels: the anchors of each map, written for an input whose shorter side is `reference`
     num_classes: with the background; image_size: (height, width) of the input
+    mean, std: see `Normalize`; clip_anchors: one of `ops.anchors.CLIPS`
     `anchors`: (A, 4) cxcywh, a buffer that follows the network and stays out of checkpoints
     """
 
@@ -44,13 +46,13 @@ class SSD(nn.Module):
     def __init__(
         self,
         features: nn.Module,
-        levels: Sequence[Level],
+        levels: Sequence[Level | ShapedLevel],
         reference: int,
         num_classes: int,
         image_size: tuple[int, int],
         mean: Sequence[float],
         std: Sequence[float],
-        clip_anchors: bool,
+        clip_anchors: str,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -59,7 +61,7 @@ class SSD(nn.Module):
         self.features = features
         maps = feature_shapes(features, image_size)
         self.heads = nn.ModuleList(
-            Head(channels, level.anchors_per_cell, num_classes)
+            Head(channels, len(level.shapes), num_classes)
             for (channels, *_), level in zip(maps, levels, strict=True)
         )
         cells = [(height, width) for _, height, width in maps]
@@ -98,3 +100,23 @@ def side_pair(image_size: int | Sequence[int]) -> tuple[int, int]:
             f"model.image_size={image_size}: give one side or [height, width], in pixels"
         )
     return sides
+
+
+@torch.no_grad()
+def start_as_background(network: SSD, object_prior: float) -> None:
+    """Heads that first say "background" almost everywhere, so the first steps are not spent on
+    learning that; without it a focal loss drowns in negatives (Lin et al., section 3.3).
+
+    object_prior: the probability that they give to all object classes together, by a softmax over
+    all and by a sigmoid of each
+    """
+    if not 0 < object_prior < 1:
+        raise ConfigError(f"model.object_prior={object_prior}: give a share above 0, below 1")
+    for head in network.heads:
+        nn.init.normal_(head.classify.weight, std=0.01)
+        nn.init.normal_(head.locate.weight, std=0.01)
+        nn.init.zeros_(head.locate.bias)
+        objects = network.num_classes - 1
+        bias = head.classify.bias.view(-1, network.num_classes)
+        bias[:] = -math.log(objects * (1 - object_prior) / object_prior)
+        bias[:, BACKGROUND] = 0

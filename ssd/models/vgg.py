@@ -6,14 +6,17 @@ from urllib.error import URLError
 
 from torch import Tensor, nn
 from torchvision.models import VGG16_Weights, vgg16
+from torchvision.models.vgg import cfgs, make_layers
 
 from ssd.errors import ConfigError
 from ssd.models.layers import L2Norm
-from ssd.models.ssd import SSD, side_pair
-from ssd.ops.anchors import Level
+from ssd.models.port_anchors import MXNET, TENSORFLOW
+from ssd.models.ssd import SSD, side_pair, start_as_background
+from ssd.ops.anchors import Level, ShapedLevel
 
-MEAN = (123.0, 117.0, 104.0)  # the Caffe VGG's, in RGB
 STD = (1.0, 1.0, 1.0)
+
+Levels = tuple[Level, ...] | tuple[ShapedLevel, ...]
 
 FEW, MANY = (2.0,), (2.0, 3.0)  # aspect ratios
 
@@ -34,6 +37,8 @@ LEVELS_300 = {
         Level(stride=100, size=207, next_size=261, ratios=FEW),
         Level(stride=300, size=261, next_size=315, ratios=FEW),
     ),
+    "hellcat_tf": TENSORFLOW,
+    "hellcat_mxnet": MXNET,
 }
 
 LEVELS_512 = {
@@ -72,22 +77,33 @@ class VGGFeatures(nn.Module):
     """VGG-16 to conv4_3 and fc7, then the extra layers; one feature map a level.
 
     fc6 is a dilated convolution over a pool5 of stride 1, so fc7 keeps the stride of 16.
+    norm_scale: where the L2 norm of conv4_3 starts; dropout: share of fc6's and fc7's outputs, the
+    latter on the way up alone: the head on fc7 sees the map before
     """
 
-    def __init__(self, extras: Sequence[tuple[int, int, int, int, int]], pretrained: bool) -> None:
+    def __init__(
+        self,
+        extras: Sequence[tuple[int, int, int, int, int]],
+        pretrained: bool,
+        norm_scale: float,
+        dropout: float,
+    ) -> None:
         super().__init__()
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"model.dropout={dropout}: give a share from 0, below 1")
         layers = list(vgg_layers(pretrained))
         layers[16].ceil_mode = True  # pool3: 75 pixels to 38, not 37
         self.conv4_3 = nn.Sequential(*layers[:23])
-        self.norm = L2Norm(512, scale=20.0)
+        self.norm = L2Norm(512, norm_scale)
         self.fc7 = nn.Sequential(
             *layers[23:30],
             nn.MaxPool2d(3, stride=1, padding=1),
             nn.Conv2d(512, 1024, 3, padding=6, dilation=6),
-            nn.ReLU(inplace=True),
+            nn.Sequential(nn.ReLU(inplace=True), nn.Dropout(dropout)),  # of 0 hands its input on
             nn.Conv2d(1024, 1024, 1),
             nn.ReLU(inplace=True),
         )
+        self.dropout = nn.Dropout(dropout)
         self.extras = nn.ModuleList()
         channels = 1024
         for squeeze, out, kernel, stride, padding in extras:
@@ -105,9 +121,12 @@ class VGGFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         conv4_3 = self.conv4_3(images)
-        maps = [self.norm(conv4_3), self.fc7(conv4_3)]
+        fc7 = self.fc7(conv4_3)
+        maps = [self.norm(conv4_3), fc7]
+        features = self.dropout(fc7)
         for extra in self.extras:
-            maps.append(extra(maps[-1]))
+            features = extra(features)
+            maps.append(features)
         return maps
 
 
@@ -115,7 +134,7 @@ def vgg_layers(pretrained: bool) -> nn.Sequential:
     """torchvision's VGG-16 up to conv5_3 and pool5: new, or with the Caffe weights that torchvision
     keeps."""
     if not pretrained:
-        layers = vgg16().features
+        layers = make_layers(cfgs["D"], batch_norm=False)  # without the classifier's 120 million
         xavier(layers)
         return layers
     weights = VGG16_Weights.IMAGENET1K_FEATURES
@@ -140,53 +159,73 @@ def ssd300_vgg16(
     num_classes: int,
     image_size: int | Sequence[int],
     anchor_sizes: str,
-    clip_anchors: bool,
+    clip_anchors: str,
     pretrained: bool,
+    norm_scale: float,
+    dropout: float,
+    mean: Sequence[float],
+    object_prior: float | None,
 ) -> SSD:
     """SSD300: six levels from stride 8, 8,732 anchors at 300 pixels.
 
-    num_classes: with the background; anchor_sizes: "voc" or "coco", the paper's two tables
+    num_classes: with the background; anchor_sizes: "voc" or "coco", the paper's two tables, or one
+    of `models.port_anchors`
     pretrained: ImageNet weights for the VGG layers; fc6, fc7 and what follows start new
+    norm_scale, dropout: see `VGGFeatures`; mean: of each channel, RGB, 0 to 255
+    object_prior: see `start_as_background`; None for the paper's Xavier
     """
-    return vgg_ssd(
-        LEVELS_300, EXTRAS_300, 300, num_classes, image_size, anchor_sizes, clip_anchors, pretrained
-    )
+    levels = table(LEVELS_300, anchor_sizes)
+    features = VGGFeatures(EXTRAS_300, pretrained, norm_scale, dropout)
+    return vgg_ssd(features, levels, 300, num_classes, image_size, clip_anchors, mean, object_prior)
 
 
 def ssd512_vgg16(
     num_classes: int,
     image_size: int | Sequence[int],
     anchor_sizes: str,
-    clip_anchors: bool,
+    clip_anchors: str,
     pretrained: bool,
+    norm_scale: float,
+    dropout: float,
+    mean: Sequence[float],
+    object_prior: float | None,
 ) -> SSD:
-    """SSD512: seven levels from stride 8, 24,564 anchors at 512 pixels. Arguments as for SSD300."""
-    return vgg_ssd(
-        LEVELS_512, EXTRAS_512, 512, num_classes, image_size, anchor_sizes, clip_anchors, pretrained
-    )
+    """SSD512: seven levels from stride 8, 24,564 anchors at 512 pixels. Arguments as for SSD300,
+    without the tables of the ports."""
+    levels = table(LEVELS_512, anchor_sizes)
+    features = VGGFeatures(EXTRAS_512, pretrained, norm_scale, dropout)
+    return vgg_ssd(features, levels, 512, num_classes, image_size, clip_anchors, mean, object_prior)
+
+
+def table(tables: dict[str, Levels], anchor_sizes: str) -> Levels:
+    if anchor_sizes not in tables:
+        raise ConfigError(f"model.anchor_sizes={anchor_sizes}: give one of {', '.join(tables)}")
+    return tables[anchor_sizes]
 
 
 def vgg_ssd(
-    tables: dict[str, tuple[Level, ...]],
-    extras: Sequence[tuple[int, int, int, int, int]],
+    features: VGGFeatures,
+    levels: Levels,
     reference: int,
     num_classes: int,
     image_size: int | Sequence[int],
-    anchor_sizes: str,
-    clip_anchors: bool,
-    pretrained: bool,
+    clip_anchors: str,
+    mean: Sequence[float],
+    object_prior: float | None,
 ) -> SSD:
-    if anchor_sizes not in tables:
-        raise ConfigError(f"model.anchor_sizes={anchor_sizes}: give one of {', '.join(tables)}")
+    if len(mean) != 3:
+        raise ConfigError(f"model.mean={list(mean)}: give three numbers, for red, green and blue")
     network = SSD(
-        features=VGGFeatures(extras, pretrained),
-        levels=tables[anchor_sizes],
+        features=features,
+        levels=levels,
         reference=reference,
         num_classes=num_classes,
         image_size=side_pair(image_size),
-        mean=MEAN,
+        mean=mean,
         std=STD,
         clip_anchors=clip_anchors,
     )
     xavier(network.heads)
+    if object_prior is not None:
+        start_as_background(network, object_prior)
     return network

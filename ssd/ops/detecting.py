@@ -17,15 +17,18 @@ def detect(
     candidates_per_class: int,
     iou_threshold: float,
     detections_per_image: int,
+    activation: str = "softmax",
 ) -> Detections:
     """Objects of a batch: the result of a plain loop over images and classes, without the loop.
 
     A class's candidates are its `candidates_per_class` best anchors above `score_threshold`; one
     that overlaps a better one of its class by more than `iou_threshold` goes; the
     `detections_per_image` best of all classes stay.
-    anchors: (A, 4) cxcywh
+    anchors: (A, 4) cxcywh; activation: "softmax" or "sigmoid", what the network's loss made the
+    logits for
     """
-    scores, labels, anchor = candidates(predictions.logits, score_threshold, candidates_per_class)
+    scores = class_scores(predictions.logits, activation)
+    scores, labels, anchor = candidates(scores, score_threshold, candidates_per_class)
     offsets = predictions.offsets.gather(1, anchor.unsqueeze(-1).expand(-1, -1, 4))
     boxes = to_xyxy(decode(offsets, anchors[anchor])).clamp(0, 1)
     looked = FIRST_LOOK
@@ -39,14 +42,24 @@ def detect(
     )
 
 
+def class_scores(logits: Tensor, activation: str) -> Tensor:
+    """Probability of every object class. (B, A, C) to (B, A, C - 1). With "sigmoid" each class
+    stands for itself and the background's logit says nothing."""
+    if activation == "sigmoid":
+        return logits[..., 1:].sigmoid()
+    assert activation == "softmax", activation
+    return logits.softmax(dim=-1)[..., 1:]
+
+
 def candidates(
-    logits: Tensor, score_threshold: float, per_class: int
+    scores: Tensor, score_threshold: float, per_class: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The anchors and classes worth suppressing, per image, best first.
 
-    logits: (B, A, C); returns: (B, M) scores (0 for padding), labels, anchor indices
+    scores: (B, A, C - 1); returns: (B, M) scores (0 for padding), labels, anchor indices
     """
-    scores = logits.softmax(dim=-1)[..., 1:].transpose(1, 2).contiguous()  # (B, C - 1, A)
+    classes = scores.shape[2]
+    scores = scores.transpose(1, 2).contiguous()  # (B, C - 1, A)
     scores = torch.where(scores > score_threshold, scores, 0)
     anchors = scores.shape[2]
     # topk leaves the order of equal scores open. The bits of floats from 0 on rank as the floats
@@ -56,7 +69,7 @@ def candidates(
     keys = keys.topk(min(per_class, anchors), dim=2).values
     anchor = anchors - 1 - (keys & 0xFFFFFFFF)
     scores = (keys >> 32).int().view(torch.float32)
-    labels = torch.arange(1, logits.shape[2], device=logits.device).view(1, -1, 1).expand_as(anchor)
+    labels = torch.arange(1, classes + 1, device=scores.device).view(1, -1, 1).expand_as(anchor)
     scores, order = scores.flatten(1).sort(dim=1, descending=True, stable=True)
     most = int((scores > 0).sum(dim=1).max())
     order = order[:, :most]

@@ -9,7 +9,9 @@ from ssd.ops.boxes import pairwise_iou, to_xyxy
 UNMATCHED = -1
 
 
-def match(boxes: Tensor, valid: Tensor, anchors: Tensor, iou_threshold: float) -> Tensor:
+def match(
+    boxes: Tensor, valid: Tensor, anchors: Tensor, iou_threshold: float, own_anchors: bool
+) -> Tensor:
     """Which ground-truth box every anchor has to find, over the batch.
 
     First every box gets an anchor of its own, greedily by falling IoU; then every anchor still free
@@ -17,6 +19,8 @@ def match(boxes: Tensor, valid: Tensor, anchors: Tensor, iou_threshold: float) -
     box that overlaps no anchor gets none.
 
     boxes: (B, G, 4) xyxy, valid: (B, G) bool, False for padding, anchors: (A, 4) cxcywh
+    own_anchors: False leaves the first step out, and with it the boxes that no anchor overlaps by
+    `iou_threshold`
     returns: (B, A) int64 index into G, UNMATCHED for background
     """
     batch, truths, _ = boxes.shape
@@ -26,11 +30,10 @@ def match(boxes: Tensor, valid: Tensor, anchors: Tensor, iou_threshold: float) -
     iou.masked_fill_(~valid.unsqueeze(-1), 0)
     best_iou, matches = iou.max(dim=1)
     matches.masked_fill_(best_iou < iou_threshold, UNMATCHED)
-    own, owned = own_anchors(iou)
-    return give(matches, own, owned)
+    return give(matches, *greedy(iou)) if own_anchors else matches
 
 
-def own_anchors(iou: Tensor) -> tuple[Tensor, Tensor]:
+def greedy(iou: Tensor) -> tuple[Tensor, Tensor]:
     """An anchor of its own for every box, as the greedy choice by falling IoU gives them.
 
     Boxes ask for their best anchor; one that is asked twice keeps the better box, and the other

@@ -1,17 +1,23 @@
-"""Hard negatives: the background anchors that the network gets most wrong (paper, section 2.2)."""
+"""Which background anchors to learn from: hard negatives, those that the network gets most wrong
+(paper, section 2.2, "Hard negative mining").
+
+Each function takes `losses` (B, A), what each anchor costs as background, -log of its probability,
+and `positive` (B, A) bool, and returns (B, A) bool that never overlaps `positive`.
+"""
 
 import torch
 from torch import Tensor
 
+from ssd.errors import ConfigError
 
-def hard_negatives(losses: Tensor, positive: Tensor, ratio: float, minimum: int) -> Tensor:
-    """The negatives to learn from, per image: those with the highest loss.
 
-    losses: (B, A) what each anchor costs as background, positive: (B, A) bool
+def per_image(losses: Tensor, positive: Tensor, ratio: float, minimum: int) -> Tensor:
+    """Every image's negatives of the highest loss; equal losses go to the lowest index.
+
     ratio: negatives for every positive of the image; minimum: negatives of an image without
     positives, which would otherwise teach nothing
-    returns: (B, A) bool, never overlapping `positive`; equal losses go to the lowest index
     """
+    check(ratio=ratio, minimum=minimum)
     num_positive = positive.sum(dim=1)
     wanted = torch.where(num_positive > 0, num_positive * ratio, minimum).long()
     wanted = torch.minimum(wanted, (~positive).sum(dim=1))
@@ -20,3 +26,37 @@ def hard_negatives(losses: Tensor, positive: Tensor, ratio: float, minimum: int)
     )
     rank = torch.arange(losses.shape[1], device=losses.device)
     return torch.zeros_like(positive).scatter_(1, order, rank < wanted.unsqueeze(1))
+
+
+def over_batch(losses: Tensor, positive: Tensor, ratio: float, minimum: int) -> Tensor:
+    """As `per_image`, with the whole batch for one image: hard images give more than easy ones."""
+    flat = per_image(losses.reshape(1, -1), positive.reshape(1, -1), ratio, minimum)
+    return flat.view_as(positive)
+
+
+def all_negatives(losses: Tensor, positive: Tensor) -> Tensor:
+    """No mining: every anchor that is not positive."""
+    return ~positive
+
+
+def balancap(losses: Tensor, positive: Tensor, ratio: float) -> Tensor:
+    """The rule of balancap/SSD-Tensorflow (ssd_losses), over the whole batch.
+
+    `ratio` negatives for every positive and one an image give the background probability that a
+    negative has to stay below; so the last one counted drops, and those equal to it.
+    """
+    check(ratio=ratio)
+    probability = torch.exp(-losses).masked_fill(positive, 1)
+    wanted = (positive.sum() * ratio).long() + len(losses)
+    wanted = torch.minimum(wanted, (~positive).sum())
+    # the one entry more is for a batch without images, where there is nothing to look up
+    ordered = torch.cat([probability.flatten(), probability.new_ones(1)]).sort().values
+    highest = ordered.gather(0, (wanted - 1).clamp(min=0).view(1))
+    return ~positive & (probability < highest)
+
+
+def check(**counts: float) -> None:
+    """Refuse counts below 0."""
+    for name, count in counts.items():
+        if count < 0:
+            raise ConfigError(f"loss.mining.{name}={count}: give 0 or more")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ssd import models
 from ssd.models import SSD
@@ -12,25 +13,33 @@ from ssd.models.layers import Normalize
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # of the "ssd" part of a checkpoint
+FORMAT = 2  # of the "ssd" part of a checkpoint
 PREFIX = "network."  # of the network's weights in a checkpoint
 FOLDER = "checkpoints"
 BEST, LAST = "best.ckpt", "last.ckpt"
 LATEST = "latest"
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of this project. Nothing but tensors and plain data is ever unpickled."""
+def read_file(path: Path) -> Any:
+    """What torch.save wrote. Nothing but tensors and plain data is ever unpickled."""
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a torn file can make the unpickler stumble over anything
         raise ValueError(
             f"{path}: damaged, or no checkpoint of tensors and plain data ({type(error).__name__})"
         ) from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of this project."""
+    checkpoint = read_file(path)
     if not isinstance(checkpoint, dict) or "ssd" not in checkpoint:
         raise ValueError(f"{path}: not a checkpoint of this project; it has no 'ssd' part")
+    found = checkpoint["ssd"].get("format")
+    if found != FORMAT:
+        raise ValueError(f"{path}: checkpoint of format {found}, this is format {FORMAT}")
     return checkpoint
 
 
@@ -64,10 +73,15 @@ def find_resume(resume: str | None, run_dir: Path) -> Path | None:
     if not existing:
         log.warning("resume=latest: no checkpoint in %s, starting at step 0", folder)
         return None
-    steps = {path: step for path in existing if (step := step_of(path)) is not None}
+    last = folder / LAST  # the newest by itself; of higher steps are those of a branch left behind
+    if last in existing and step_of(last) is not None:
+        return last
+    steps = {
+        path: step for path in existing if path != last and (step := step_of(path)) is not None
+    }
     if not steps:
         raise ValueError(f"resume=latest: every checkpoint in {folder} is damaged; move them away")
-    return max(steps, key=lambda path: (steps[path], path.name == LAST))
+    return max(steps, key=lambda path: steps[path])
 
 
 def step_of(path: Path) -> int | None:
@@ -79,14 +93,34 @@ def step_of(path: Path) -> int | None:
         return None
 
 
+def describe(
+    network: SSD, classes: list[str], model: dict[str, Any], detecting: dict[str, Any]
+) -> dict[str, Any]:
+    """The "ssd" part of a checkpoint: what `build_network` and detection need, as plain data.
+
+    classes: names, without the background; model: the network's name in `ssd.models` and its
+    arguments; detecting: the arguments of `ops.detecting.detect`
+    """
+    normalize = network.normalize
+    return {
+        "format": FORMAT,
+        "classes": classes,
+        "model": model,
+        "image_size": list(network.image_size),
+        "normalisation": {
+            "mean": normalize.mean.flatten().tolist(),
+            "std": normalize.std.flatten().tolist(),
+        },
+        "detecting": detecting,
+    }
+
+
 def build_network(checkpoint: dict[str, Any]) -> SSD:
     """The network of a checkpoint, with its weights, in evaluation mode.
 
     The architecture is one of `ssd.models`, by name; nothing else that a file says is called.
     """
     description = checkpoint["ssd"]
-    if description["format"] != FORMAT:
-        raise ValueError(f"checkpoint of format {description['format']}, this is format {FORMAT}")
     arguments = dict(description["model"])
     name = arguments.pop("name")
     if name not in models.__all__:
@@ -95,6 +129,11 @@ def build_network(checkpoint: dict[str, Any]) -> SSD:
         arguments["pretrained"] = False  # the weights are in the file
     network = getattr(models, name)(num_classes=len(description["classes"]) + 1, **arguments)
     network.normalize = Normalize(**description["normalisation"])
-    weights = checkpoint["state_dict"].items()
-    network.load_state_dict({k.removeprefix(PREFIX): v for k, v in weights if k.startswith(PREFIX)})
+    network.load_state_dict(network_weights(checkpoint))
     return network.eval()
+
+
+def network_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    """The network's part of a checkpoint's weights, by the network's own names."""
+    weights = checkpoint["state_dict"].items()
+    return {k.removeprefix(PREFIX): v for k, v in weights if k.startswith(PREFIX)}

@@ -1,0 +1,172 @@
+"""Which weights train, at which rate, with which decay.
+
+A pattern selects weights by name: a whole name, a dotted prefix ("heads" selects
+"heads.0.classify.weight") or a shell pattern ("*.bias").
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ssd.errors import ConfigError
+from ssd.optim.folding import folded, prefixes
+
+KINDS = ("biases", "norms")  # of weights that need no decay
+SHOWN = 4  # names in a row of the table
+
+
+def matches(name: str, pattern: str) -> bool:
+    return name == pattern or name.startswith(f"{pattern}.") or fnmatchcase(name, pattern)
+
+
+def selected(names: Iterable[str], patterns: Sequence[str], key: str) -> set[str]:
+    """The names that at least one pattern selects; an error where a pattern selects none.
+
+    key: of the configuration, for the error
+    """
+    if isinstance(patterns, str):
+        raise ConfigError(f"{key}={patterns}: give a list, as in {key}=[{patterns}]")
+    names = list(names)
+    found = set()
+    for pattern in patterns:
+        hits = {name for name in names if matches(name, pattern)}
+        if not hits:
+            raise ConfigError(f"{key}={pattern}: selects no weight; {advice(pattern, names)}")
+        found |= hits
+    return found
+
+
+def advice(pattern: str, names: Sequence[str]) -> str:
+    """The nearest prefix, and the top ones."""
+    tops = dict.fromkeys(name.partition(".")[0] for name in names)
+    known = dict.fromkeys(prefix for name in names for prefix in prefixes(name))
+    nearest = get_close_matches(pattern, known, n=1)
+    guess = f"did you mean {nearest[0]}? " if nearest else ""
+    return f"{guess}its weights are in {', '.join(tops)}"
+
+
+def freeze(network: nn.Module, trainable: Sequence[str] | None) -> None:
+    """Let only the weights that `trainable` selects train; all of them where it is None.
+
+    A norm layer of which nothing trains goes into evaluation mode, so its running statistics stay;
+    Lightning keeps the modes that it finds.
+    """
+    weights = dict(network.named_parameters())
+    chosen = set(weights) if trainable is None else selected(weights, trainable, "trainable")
+    for name, weight in weights.items():
+        weight.requires_grad_(name in chosen)
+    for name, layer in network.named_modules():
+        if getattr(layer, "running_mean", None) is not None:
+            own = list(layer.parameters())
+            by_name = trainable is None or any(matches(name, pattern) for pattern in trainable)
+            layer.train(any(weight.requires_grad for weight in own) if own else by_name)
+
+
+def make_optimizer(
+    network: nn.Module,
+    factory: Callable[..., Optimizer],
+    lr_factors: Mapping[str, float],
+    no_decay: Sequence[str],
+) -> Optimizer:
+    """An optimizer of the weights that train, a group for each pair of rate and decay.
+
+    lr_factors: on the optimizer's rate, by pattern; those that select one weight multiply
+    no_decay: KINDS of weights without weight decay: "biases", and "norms", which are all other
+        weights of one dimension, such as a norm layer's and L2Norm's scales
+    """
+    for kind in no_decay:
+        if kind not in KINDS:
+            raise ConfigError(f"no_decay={kind}: give any of {', '.join(KINDS)}")
+    weights = dict(network.named_parameters())
+    factors = rate_factors(weights, lr_factors)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, weight in weights.items():
+        if weight.requires_grad:
+            decays = kind_of(name, weight) not in no_decay
+            groups.setdefault((factors[name], decays), []).append(weight)
+    if not groups:
+        raise ConfigError("trainable=[]: nothing would train; name a part, or null for all")
+    undecayed = {"weight_decay": 0.0}
+    optimizer = factory(
+        [{"params": part} | ({} if decays else undecayed) for (_, decays), part in groups.items()]
+    )
+    for group, (factor, _) in zip(optimizer.param_groups, groups, strict=True):
+        group["lr"] *= factor
+    return optimizer
+
+
+def rate_factors(names: Iterable[str], lr_factors: Mapping[str, float]) -> dict[str, float]:
+    """The product, for each name, of the factors whose pattern selects it."""
+    factors = dict.fromkeys(names, 1.0)
+    for pattern, factor in lr_factors.items():
+        if factor < 0:
+            raise ConfigError(f"lr_factors.{pattern}={factor}: give at least 0")
+        for name in selected(factors, [pattern], "lr_factors"):
+            factors[name] *= factor
+    return factors
+
+
+def kind_of(name: str, weight: Tensor) -> str | None:
+    """Which of KINDS a weight is, if any."""
+    if name.rpartition(".")[2] == "bias":
+        return "biases"
+    return "norms" if weight.ndim <= 1 else None
+
+
+@torch.no_grad()
+def decay_loss(optimizer: Optimizer) -> Tensor:
+    """Half the weight decay times the sum of squares of the decayed weights: () float32."""
+    total = optimizer.param_groups[0]["params"][0].new_zeros((), dtype=torch.float32)
+    for group in optimizer.param_groups:
+        if group["weight_decay"]:
+            norms = torch.stack(torch._foreach_norm(group["params"]))
+            total += group["weight_decay"] / 2 * norms.float().square().sum()
+    return total
+
+
+def training_table(network: nn.Module, optimizer: Optimizer) -> str:
+    """What trains, as aligned plain text: a line for each group, then one for what is frozen.
+
+    The rate is the group's own, before any schedule.
+    """
+    names = {weight: name for name, weight in network.named_parameters()}
+    lines = [["trains", "weights", "rate", "weight decay"]]
+    frozen = dict(names)
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            del frozen[weight]
+        rate = f"{group.get('initial_lr', group['lr']):g}"
+        lines.append([*part(group["params"], names), rate, decay_of(group)])
+    if frozen:
+        lines.append([*part(frozen, names), "frozen", "none"])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(aligned(line, widths) for line in lines)
+
+
+def part(weights: Iterable[nn.Parameter], names: Mapping[nn.Parameter, str]) -> list[str]:
+    """The cells that say which and how many weights they are."""
+    weights = list(weights)
+    folds = folded({names[weight] for weight in weights}, names.values())
+    more = f", {len(folds) - SHOWN} more" if len(folds) > SHOWN else ""
+    count = sum(math.prod(weight.shape) for weight in weights)
+    return [", ".join(folds[:SHOWN]) + more, f"{count:,}"]
+
+
+def decay_of(group: Mapping[str, Any]) -> str:
+    if not group["weight_decay"]:
+        return "none"
+    # torch's key and timm's
+    decoupled = group.get("decoupled_weight_decay") or group.get("decoupled_decay")
+    return f"{group['weight_decay']:g} " + ("decoupled" if decoupled else "L2 in the loss")
+
+
+def aligned(line: Sequence[str], widths: Sequence[int]) -> str:
+    """Numbers to the right, words to the left."""
+    which, count, rate, decay = line
+    return f"{which:{widths[0]}}  {count:>{widths[1]}}  {rate:>{widths[2]}}  {decay}"

@@ -1,0 +1,70 @@
+"""Every line of the migration page composes, and every default that it names is the default."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+from test_config import CONF, composed
+
+PAGE = (Path(__file__).parent.parent / "docs" / "migration.md").read_text()
+GROUPS = {path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_dir()}
+
+
+def rows() -> list[tuple[str, str, str, str]]:
+    """(verb, flag, overrides, today's default) of each line of the page's tables of flags."""
+    found = []
+    for section in PAGE.split("\n## ")[1:]:
+        verb = "evaluate" if section.startswith("Evaluation") else "train"
+        for line in section.splitlines():
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if line.startswith("|") and len(cells) == 4 and cells[0] not in ("---",):
+                found.append((verb, cells[0], cells[2].strip("`"), cells[3].strip("`")))
+    return [row for row in found if row[2] != "here"]
+
+
+def chosen(verb: str, overrides: list[str], group: str) -> str:
+    """The option of a group, nested or not, that the defaults lists end with."""
+    folder, _, name = group.rpartition("/")
+    file = CONF / folder / f"{option_of(verb, overrides, folder)}.yaml" if folder else None
+    defaults = OmegaConf.load(file or CONF / f"{verb}.yaml").defaults
+    return next(entry[name] for entry in defaults if entry != "_self_" and name in entry)
+
+
+def option_of(verb: str, overrides: list[str], group: str) -> str:
+    given = dict(word.split("=", 1) for word in overrides)
+    return given.get(group) or chosen(verb, overrides, group)
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row[1].strip("`"))
+def test_a_line_composes_and_its_default_is_ours(row: tuple[str, str, str, str]) -> None:
+    verb, _, here, default = row
+    words = here.split()
+    cfg = composed(verb, words)
+    for word in words:
+        key, _, value = word.partition("=")
+        if key not in GROUPS and not key.startswith("hydra."):
+            assert OmegaConf.select(cfg, key) == yaml_value(value), word
+    if not default:
+        return
+    key = words[-1].partition("=")[0]
+    if key in GROUPS:
+        assert chosen(verb, words[:-1], key) == default
+    else:
+        groups = [word for word in words if word.partition("=")[0] in GROUPS]
+        needed = [word for word in words[:-1] if word.startswith("data.root=")]
+        assert OmegaConf.select(composed(verb, groups + needed), key) == yaml_value(default)
+
+
+def yaml_value(text: str) -> object:
+    """What Hydra makes of an override's value."""
+    value = yaml.safe_load(text)
+    if isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+e[-+]?\d+", value):
+        return float(value)  # YAML 1.1 wants a dot in 1e-3; Hydra does not
+    return value
+
+
+def test_the_page_holds_the_flags_of_the_old_trainer() -> None:
+    flags = {flag for _, flag, _, _ in rows()}
+    assert len([flag for flag in flags if flag.startswith("`--")]) >= 55

@@ -1,0 +1,44 @@
+"""Callbacks in real runs of a tiny detector: the speed of training."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+from tiny import IMAGES, Tiny, fit, rows
+
+from ssd.callbacks.metrics_file import MetricsFile
+from ssd.callbacks.throughput import Throughput
+
+
+class SlowValidation(pl.Callback):
+    def on_validation_batch_end(self, *_: Any) -> None:
+        time.sleep(0.3)
+
+
+def test_throughput_leaves_out_validation_and_the_warm_up() -> None:
+    throughput = Throughput(warm_up=2)
+    fit(Tiny(), throughput, SlowValidation(), max_steps=6)
+    images, steps, seconds = throughput.done
+    assert (images, steps) == ((6 - 2) * IMAGES, 6 - 2)
+    assert seconds < 0.3
+    assert throughput.images_per_second == images / seconds
+
+
+def test_throughput_is_two_metrics(tmp_path: Path) -> None:
+    logger = MetricsFile(tmp_path, keep_until=None)
+    fit(Tiny(), Throughput(warm_up=1), max_steps=6, log_every_n_steps=3, logger=logger)
+    logged = [row for row in rows(tmp_path / "metrics.csv") if row["train/images_per_second"]]
+    assert len(logged) == 2
+    for row in logged:
+        rate, duration = (
+            float(row[f"train/{name}"]) for name in ("images_per_second", "seconds_per_step")
+        )
+        assert rate * duration == pytest.approx(IMAGES)
+
+
+def test_the_seconds_of_an_accumulated_step_are_those_of_all_its_batches() -> None:
+    throughput = Throughput(warm_up=2)
+    fit(Tiny(), throughput, max_steps=6, accumulate_grad_batches=2, val_check_interval=12)
+    assert throughput.done[:2] == ((12 - 2) * IMAGES, 6 - 1)
