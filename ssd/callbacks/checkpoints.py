@@ -1,6 +1,7 @@
 """The checkpoints that a run keeps: best.ckpt, last.ckpt and some of those in between."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -158,11 +159,14 @@ class LastCheckpoint(Checkpoint):
         return self.trained // period > before // period
 
     def place(self, written: Path, names: list[str]) -> None:
-        """Give a whole file its names, one file for all of them; last.ckpt is never missing."""
+        """Give a whole file its names, a link each; last.ckpt is never missing."""
         for name in names:
             link = self.path.with_name(name)
             link.unlink(missing_ok=True)
-            os.link(written, link)
+            try:
+                os.link(written, link)
+            except OSError:  # not every file system has links
+                shutil.copyfile(written, link)
         os.replace(written, self.path)
 
     def prune(self, step: int) -> None:
