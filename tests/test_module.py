@@ -8,17 +8,15 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from test_datamodule import DEFAULTS
+from test_losses import multibox
 from voc import write_voc
 
 from ssd.callbacks.checkpoints import LastCheckpoint
 from ssd.datamodule import DetectionDataModule
 from ssd.errors import ConfigError
 from ssd.models import ssd_small
-from ssd.models.box_losses import smooth_l1
-from ssd.models.class_losses import Softmax
 from ssd.models.losses import MultiBoxLoss
 from ssd.module import SSDModule
-from ssd.ops.mining import per_image
 from ssd.optim.parameters import make_optimizer
 from ssd.optim.schedules import constant, cosine
 from ssd.weights.checkpoints import build_network, read_checkpoint
@@ -57,19 +55,6 @@ def freeze_statistics(network: torch.nn.Module) -> None:
             layer.training = False
 
 
-def make_loss(**changes: object) -> MultiBoxLoss:
-    settings = {
-        "iou_threshold": 0.5,
-        "own_anchors": True,
-        "classes": Softmax(label_smoothing=0),
-        "mining": partial(per_image, ratio=3, minimum=3),
-        "box": partial(smooth_l1, beta=1.0),
-        "box_weight": 1,
-        "normalise_by": "positives",
-    }
-    return MultiBoxLoss(**{**settings, **changes})
-
-
 def sgd(**changes: object) -> partial:
     """A factory of SGD over the whole network."""
     factory = partial(torch.optim.SGD, **{"lr": 1e-3, **changes})
@@ -81,7 +66,7 @@ def make_module(**changes: object) -> SSDModule:
     network = ssd_small(num_classes=3, **MODEL)
     settings = {
         "network": network,
-        "loss": make_loss(),
+        "loss": multibox(),
         "detecting": DETECTING,
         "classes": ["cat", "dog"],
         "model": {"name": "ssd_small", **MODEL},
@@ -123,7 +108,7 @@ def weights(module: SSDModule) -> torch.Tensor:
 def trained(
     root: Path, tmp_path: Path, loss: MultiBoxLoss | None = None, **changes: object
 ) -> SSDModule:
-    module = make_module(loss=loss or make_loss())
+    module = make_module(loss=loss or multibox())
     freeze_statistics(module.network)
     trainer(tmp_path, **changes).fit(module.double(), data_module(root))
     return module
@@ -131,7 +116,7 @@ def trained(
 
 @pytest.mark.parametrize("divisor", ["positives", "images", "anchors"])
 def test_accumulated_parts_equal_the_whole_batch(root: Path, tmp_path: Path, divisor: str) -> None:
-    loss = make_loss(normalise_by=divisor)
+    loss = multibox(normalise_by=divisor)
     whole = trained(root, tmp_path, loss)
     parts = trained(root, tmp_path, loss, accumulate_grad_batches=4)
     untrained = weights(make_module())
