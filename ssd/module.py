@@ -66,7 +66,10 @@ class SSDModule(pl.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = self.make_optimizer(self.network)
         log.info("%s", training_table(self.network, optimizer))
-        self.rates = [group["lr"] for group in optimizer.param_groups]
+        self.options = [
+            {name: value for name, value in group.items() if name != "params"}
+            for group in optimizer.param_groups
+        ]
         steps_per_epoch = self.trainer.datamodule.steps_per_epoch
         scheduler = self.make_scheduler(
             optimizer, total_steps(self.trainer, int(steps_per_epoch)), steps_per_epoch
@@ -89,12 +92,15 @@ class SSDModule(pl.LightningModule):
             )
 
     def on_train_start(self) -> None:
-        """The rate that is asked for now: a checkpoint restores the one that its run was given."""
-        schedule = self.lr_schedulers()
+        """The optimizer's numbers that are asked for now: a checkpoint restores its own run's."""
+        schedule, groups = self.lr_schedulers(), self.optimizers().param_groups
+        for group, options in zip(groups, self.options, strict=True):
+            group.update({**options, "lr": group["lr"]})
         if isinstance(schedule, LambdaLR):
-            schedule.base_lrs = self.rates
-            groups = self.optimizers().param_groups
-            for group, base, factor in zip(groups, self.rates, schedule.lr_lambdas, strict=True):
+            schedule.base_lrs = [options["lr"] for options in self.options]
+            for group, base, factor in zip(
+                groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
+            ):
                 group["lr"] = base * factor(schedule.last_epoch)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -125,8 +131,7 @@ class SSDModule(pl.LightningModule):
                 "train/loss_decay": decay_loss(optimizer),
                 "train/positives": positives / images,
                 "train/accuracy": sums["right"] / (images * len(self.network.anchors)),
-                "train/accuracy_positives": sums["right_positives"]
-                / sums["positives"].clamp(min=1),
+                "train/accuracy_positives": sums["right_positives"] / positives.clamp(min=1),
                 "train/grad_norm": nn.utils.get_total_norm(gradients),
                 "train/lr": optimizer.param_groups[self.main_group(optimizer)]["lr"],
             }
@@ -134,8 +139,9 @@ class SSDModule(pl.LightningModule):
 
     def main_group(self, optimizer: Optimizer) -> int:
         """The weights whose rate is the optimizer's own; the first where all have a factor."""
+        rates = [options["lr"] for options in self.options]
         rate = optimizer.defaults["lr"]
-        return self.rates.index(rate) if rate in self.rates else 0
+        return rates.index(rate) if rate in rates else 0
 
     def log_losses(self, losses: dict[str, Tensor]) -> None:
         """Log the means over the global batch; stop where they are no numbers any more."""

@@ -210,6 +210,15 @@ def test_a_resumed_run_takes_the_rate_that_it_is_given(root: Path, tmp_path: Pat
     assert run.callbacks[0].rate == run.optimizers[0].param_groups[0]["lr"] == pytest.approx(3e-4)
 
 
+def test_a_resumed_run_takes_the_weight_decay_that_it_is_given(root: Path, tmp_path: Path) -> None:
+    save = save_every(tmp_path, 2)
+    trainer(tmp_path, max_steps=2, callbacks=[save]).fit(make_module(), data_module(root))
+    run, resumed = trainer(tmp_path, max_steps=3), make_module(optimizer=sgd(weight_decay=0.125))
+    path = tmp_path / "last.ckpt"
+    run.fit(resumed, data_module(root), ckpt_path=path, weights_only=True)
+    assert run.optimizers[0].param_groups[0]["weight_decay"] == 0.125
+
+
 def noting(found: list[float], optimizer: object, steps: int, steps_per_epoch: float) -> object:
     found.append(steps_per_epoch)
     return constant(optimizer, steps, steps_per_epoch, warmup_steps=0, warmup_factor=0.1)
