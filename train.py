@@ -32,7 +32,9 @@ def train(cfg: DictConfig) -> float | None:
     from ssd.weights.checkpoints import FOLDER, LAST, find_checkpoint, find_resume, read_checkpoint
 
     start = time.monotonic()
-    cli.at_least(cfg, {"seed": 0, "val_every": 1, "optimizer.lr": 0})
+    cli.at_least(
+        cfg, {"seed": 0, "val_every": 1, "optimizer.lr": 0, "trainer.log_every_n_steps": 1}
+    )
     if cfg.save_every is not None:
         cli.at_least(cfg, {"save_every": 1})
     run_dir = Path(cfg.run_dir)
@@ -47,6 +49,7 @@ def train(cfg: DictConfig) -> float | None:
     )
     data.prepare_data()
     callbacks = make(cfg.callbacks)
+    check_callbacks(callbacks, cfg)
     module = build_module(cfg, data.classes, recipe_of(cfg, callbacks), resumed)
     module.check_monitor(cfg.monitor)
     step = check_resume(resumed, read_checkpoint(resumed), module) if resumed else None
@@ -100,10 +103,13 @@ def build_module(
     network = make(cfg.model, num_classes=len(classes) + 1)
     if resumed and cfg.init.checkpoint:
         log.info("resume wins: init.checkpoint=%s is not read", cfg.init.checkpoint)
-    elif cfg.init.checkpoint:
+    elif cfg.init.checkpoint is not None:
         log.info("\n".join(warm_start(network, classes, **cli.plain(cfg.init))))
+    elif cfg.init.exclude or cfg.init.rename:
+        raise ConfigError("init.exclude and init.rename are of no use without init.checkpoint=")
     freeze(network, recipe["trainable"])
     loss = make(cfg.loss)
+    recipe["activation"] = loss.activation
     return SSDModule(
         network=network,
         loss=loss,
@@ -137,6 +143,23 @@ def recipe_of(cfg: DictConfig, callbacks: dict[str, Any]) -> dict[str, Any]:
         "averaging": any(isinstance(c, MovingAverage) for c in callbacks.values()),
         **cli.plain(chosen),
     }
+
+
+def check_callbacks(callbacks: dict[str, Any], cfg: DictConfig) -> None:
+    """Refuse a run that keeps nothing, and one that freezes weights which have learned nothing."""
+    from ssd.callbacks.checkpoints import LastCheckpoint
+    from ssd.callbacks.freezing import FreezeUntil
+
+    if not any(isinstance(callback, LastCheckpoint) for callback in callbacks.values()):
+        given = ",".join(callbacks)
+        raise ConfigError(f"callbacks: no checkpoint is kept; add default, as in [default,{given}]")
+    freezes = any(isinstance(callback, FreezeUntil) for callback in callbacks.values())
+    learned = cfg.init.checkpoint is not None or cfg.resume or cfg.model.get("pretrained")
+    if (freezes or cfg.trainable is not None) and not learned:
+        raise ConfigError(
+            "callbacks.freezing and trainable= freeze weights that have learned nothing; give "
+            "init.checkpoint=, a file or a run folder"
+        )
 
 
 def check_resume(path: Path, checkpoint: dict[str, Any], module: Any) -> int:

@@ -15,7 +15,8 @@ from ssd.errors import ConfigError
 from ssd.metric import SUMMARY, DetectionMetric, coco_ground_truth, coco_results
 from ssd.models import SSD
 from ssd.ops.detecting import detect
-from ssd.optim.parameters import decay_loss, training_table
+from ssd.optim.parameters import decay_loss
+from ssd.optim.table import training_table
 from ssd.records import Batch, Detections, Predictions
 from ssd.report.results import Scored
 from ssd.weights.checkpoints import describe
@@ -90,6 +91,12 @@ class SSDModule(pl.LightningModule):
                 f"trainer.accumulate_grad_batches={self.parts} sums losses that overflow in "
                 "precision=16-mixed; use precision=bf16-mixed or 32-true, or do not accumulate"
             )
+        shares = self.parts * self.trainer.world_size
+        if shares > 1 and self.loss.mines_over_batch:
+            log.warning(
+                "loss.mining works over each of the %d parts of a step, not over all its images",
+                shares,
+            )
 
     def on_train_start(self) -> None:
         """The optimizer's numbers that are asked for now: a checkpoint restores its own run's."""
@@ -133,15 +140,15 @@ class SSDModule(pl.LightningModule):
                 "train/accuracy": sums["right"] / (images * len(self.network.anchors)),
                 "train/accuracy_positives": sums["right_positives"] / positives.clamp(min=1),
                 "train/grad_norm": nn.utils.get_total_norm(gradients),
-                "train/lr": optimizer.param_groups[self.main_group(optimizer)]["lr"],
+                "train/lr": self.rate(optimizer),
             }
         )
 
-    def main_group(self, optimizer: Optimizer) -> int:
-        """The weights whose rate is the optimizer's own; the first where all have a factor."""
-        rates = [options["lr"] for options in self.options]
-        rate = optimizer.defaults["lr"]
-        return rates.index(rate) if rate in rates else 0
+    def rate(self, optimizer: Optimizer) -> float:
+        """The optimizer's own, which no factor on some of the weights touches."""
+        pairs = zip(optimizer.param_groups, self.options, strict=True)
+        group, options = max(pairs, key=lambda pair: pair[1]["lr"])
+        return optimizer.defaults["lr"] * group["lr"] / options["lr"] if options["lr"] else 0.0
 
     def log_losses(self, losses: dict[str, Tensor]) -> None:
         """Log the means over the global batch; stop where they are no numbers any more."""

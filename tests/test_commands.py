@@ -206,6 +206,15 @@ def test_a_checkpoint_of_another_run_is_no_place_to_go_on_from(
     assert message in capsys.readouterr().out
 
 
+def test_a_refused_resume_leaves_the_run_as_it_was(root: Path, tmp_path: Path) -> None:
+    folder = f"hydra.run.dir={tmp_path}/run"
+    assert run("train", *SMALL, f"data.root={root}", folder) == 0
+    stored = (tmp_path / "run" / ".hydra" / "overrides.yaml").read_text()
+    assert run("train", folder, "resume=latest", "optimizer=sgd") == 2
+    assert (tmp_path / "run" / ".hydra" / "overrides.yaml").read_text() == stored
+    assert run("train", folder, "resume=latest", "trainer.max_steps=5") == 0
+
+
 def test_a_run_is_scored_from_another_folder(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +265,26 @@ def test_a_failing_run_of_a_sweep_is_marked_and_the_rest_go_on(root: Path, tmp_p
         (["val_every=0"], 2, "val_every=0: give a number of at least 1"),
         (["optimizer.lr=abc"], 2, "optimizer.lr=abc: give a number"),
         (["monitor=val/mapp"], 2, "monitor=val/mapp: give one of val/map_voc07, val/map_voc12"),
+        (["callbacks=averaging"], 2, "no checkpoint is kept; add default, as in [default,avera"),
+        (["trainable=[heads]"], 2, "freeze weights that have learned nothing"),
+        (["init.exclude=[heads]"], 2, "of no use without init.checkpoint="),
+        (["init.checkpoint=/nowhere"], 2, "init.checkpoint=/nowhere: /nowhere: no such checkpoint"),
+        (
+            ["no_decay=biases"],
+            2,
+            "no_decay=biases: give a list, as in no_decay=['biases', 'norms']",
+        ),
+        (["loss.mining.ratio=many"], 2, "loss.mining.ratio=many: give a number, as in"),
+        (["optimizer=adam", "optimizer.betas=0.9"], 2, "optimizer.betas=0.9: give a list, as in"),
+        (["optimizer=adam", "optimizer.betas=[2,3]"], 2, "optimizer: Invalid beta parameter"),
+        (["lr_factors={features:fast}"], 2, "lr_factors.features=fast: give at least 0"),
+        (["scheduler=polynomial", "scheduler.cycle=maybe"], 2, "give true or false, as in"),
+        (
+            ["scheduler=exponential", "scheduler.decay_epochs=null"],
+            2,
+            "decay_epochs=None: give a n",
+        ),
+        (["trainer.log_every_n_steps=0"], 2, "trainer.log_every_n_steps=0: give a number of at"),
         (["data.classes=[cat,dog,background]"], 2, "leave out the background"),
         (["data.root=/nowhere"], 1, "/nowhere: no such folder"),
         (["data.train_split=trainvall"], 1, "no such image set; there are test, train, val"),

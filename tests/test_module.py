@@ -17,6 +17,7 @@ from ssd.errors import ConfigError
 from ssd.models import ssd_small
 from ssd.models.losses import MultiBoxLoss
 from ssd.module import SSDModule
+from ssd.ops.mining import over_batch
 from ssd.optim.parameters import make_optimizer
 from ssd.optim.schedules import constant, cosine
 from ssd.weights.checkpoints import build_network, read_checkpoint
@@ -162,6 +163,24 @@ def test_the_weight_decays_share_is_half_of_it_times_the_squares(
     run.fit(module, data_module(root))
     expected = 0.01 * weights(module).square().sum()
     torch.testing.assert_close(run.callback_metrics["train/loss_decay"], expected)
+
+
+def test_weights_that_are_frozen_have_no_share_in_the_decay(root: Path, tmp_path: Path) -> None:
+    module = make_module(optimizer=sgd(lr=0.0, weight_decay=0.02))
+    module.network.features.requires_grad_(False)
+    run = trainer(tmp_path, log_every_n_steps=1)
+    run.fit(module, data_module(root))
+    heads = torch.cat([p.detach().flatten() for p in module.network.heads.parameters()])
+    expected = 0.01 * heads.square().sum()
+    torch.testing.assert_close(run.callback_metrics["train/loss_decay"], expected)
+
+
+def test_negatives_mined_over_parts_of_a_step_are_said(
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = make_module(loss=multibox(mining=partial(over_batch, ratio=3, minimum=3)))
+    trainer(tmp_path, accumulate_grad_batches=2).fit(module, data_module(root))
+    assert "works over each of the 2 parts of a step" in caplog.text
 
 
 def test_the_rate_that_is_logged_is_the_optimizers_own(root: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,17 @@ def test_ftrl_refuses_what_has_no_solution(keys: dict[str, float]) -> None:
     [(key, value)] = keys.items()
     with pytest.raises(ConfigError, match=rf"optimizer\.{key}={value}: give at"):
         start(factory("ftrl", **keys))
+
+
+def test_tf_adam_corrects_a_late_weight_as_tensorflow_does() -> None:
+    """One power of each beta for all weights: the late one's first step is its hundredth."""
+    early, late = (torch.nn.Parameter(START.clone()) for _ in range(2))
+    optimizer = factory("tf_adam", eps=1.0)([early, late])
+    for step in range(100):
+        early.grad = torch.ones_like(early)
+        late.grad = GRADIENTS[0].clone() if step == 99 else None
+        optimizer.step()
+    rate = optimizer.param_groups[0]["lr"] * math.sqrt(1 - 0.999**100) / (1 - 0.9**100)
+    moments = 0.1 * GRADIENTS[0], 0.001 * GRADIENTS[0] ** 2
+    expected = START - rate * moments[0] / (moments[1].sqrt() + 1.0)
+    torch.testing.assert_close(late.detach(), expected, rtol=1e-6, atol=1e-8)

@@ -5,7 +5,8 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from ssd.errors import ConfigError
 from ssd.optim.folding import folded
-from ssd.optim.parameters import decay_loss, freeze, make_optimizer, selected, training_table
+from ssd.optim.parameters import decay_loss, freeze, make_optimizer, selected
+from ssd.optim.table import training_table
 
 
 class Tiny(nn.Module):

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import (
 
 from ssd.errors import ConfigError
 from ssd.optim import schedules
+from ssd.optim.tensorflow import Ftrl
 
 RATE = 0.5
 STEPS = 60
@@ -176,6 +177,16 @@ def test_one_cycle_leaves_momentum_alone() -> None:
     assert of.param_groups[0]["momentum"] == 0.9
 
 
+def test_ftrl_is_told_that_a_schedule_scales_its_weights(caplog: pytest.LogCaptureFixture) -> None:
+    numbers = {"lr": 0.1, "lr_power": -0.5, "initial_accumulator_value": 0.1}
+    weights = [torch.nn.Parameter(torch.zeros(1))]
+    optimizer = Ftrl(weights, **numbers, l1=0, l2=0, weight_decay=0)
+    schedules.constant(optimizer, 10, 5.0, warmup_steps=0, warmup_factor=0.1)
+    assert not caplog.text
+    schedules.constant(optimizer, 10, 5.0, warmup_steps=2, warmup_factor=0.1)
+    assert "scales all weights with the rate" in caplog.text
+
+
 def test_milestones_must_rise() -> None:
     with pytest.raises(ConfigError, match=r"milestones=\[9, 3\] must rise"):
         made("multistep", optimizer(), milestones=[9, 3])
@@ -194,7 +205,9 @@ def test_a_schedule_over_a_run_without_end_is_refused(name: str) -> None:
 
 def test_an_end_needs_a_rate_to_be_in_proportion_to() -> None:
     of = SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.0)
-    with pytest.raises(ConfigError, match=r"scheduler\.end_lr=0\.05 with optimizer\.lr=0\.0"):
+    with pytest.raises(
+        ConfigError, match=r"scheduler\.end_lr=0\.05: give at least 0, and less than"
+    ):
         made("polynomial", of)
 
 

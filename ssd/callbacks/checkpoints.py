@@ -73,8 +73,8 @@ class LastCheckpoint(Checkpoint):
         for name, value in options.items():
             if value is not None and value <= 0:
                 raise ConfigError(f"callbacks.last.{name}={value}: give more than 0, or null")
-        if keep < 1:
-            raise ConfigError(f"callbacks.last.keep={keep}: give at least 1, last.ckpt alone")
+        if keep < 1 or keep != int(keep):
+            raise ConfigError(f"callbacks.last.keep={keep}: give 1, last.ckpt alone, or 2, 3, …")
         self.path = Path(dirpath).resolve() / "last.ckpt"
         self.every_n_train_steps = every_n_train_steps
         self.every_minutes = every_minutes

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.strategies import DDPStrategy
 
 from ssd.errors import ConfigError
-from ssd.optim.parameters import freeze
+from ssd.optim.parameters import freeze, selected
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +24,15 @@ class FreezeUntil(pl.Callback):
     """
 
     def __init__(self, trainable: Sequence[str], step: int) -> None:
+        if step < 1:
+            raise ConfigError(f"callbacks.freezing.step={step}: give at least 1")
         self.trainable = list(trainable)
         self.step = step
         self.frozen = False
 
-    def setup(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
+    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        names = [name for name, _ in module.network.named_parameters()]
+        selected(names, self.trainable, "callbacks.freezing.trainable")
         strategy = trainer.strategy
         ddp = isinstance(strategy, DDPStrategy)
         # told nothing, DDP waits for the gradients of frozen weights
@@ -44,6 +48,11 @@ class FreezeUntil(pl.Callback):
             raise ConfigError(
                 f"callbacks=two_stage: from step {self.step} on all weights train; leave out "
                 "trainable, which freezes some for good"
+            )
+        if self.step >= trainer.estimated_stepping_batches:
+            log.warning(
+                "callbacks.freezing.step=%d lies beyond the run: the second stage never comes",
+                self.step,
             )
         self.frozen = trainer.global_step < self.step
         if self.frozen:

@@ -17,6 +17,8 @@ class Histograms(pl.Callback):
     """
 
     def __init__(self, every_n_steps: int) -> None:
+        if every_n_steps < 1:
+            raise ConfigError(f"callbacks.histograms.every_n_steps={every_n_steps}: give 1 or more")
         self.every_n_steps = every_n_steps
         self.sent_step = 0
 

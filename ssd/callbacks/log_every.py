@@ -6,6 +6,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from ssd.callbacks.checkpoints import mid_step
+from ssd.errors import ConfigError
+
 NEVER = sys.maxsize  # a multiple of it is no step of any run; 0 cannot be divided by
 
 
@@ -17,6 +20,8 @@ class LogEverySeconds(pl.Callback):
     """
 
     def __init__(self, seconds: float) -> None:
+        if seconds < 0:
+            raise ConfigError(f"callbacks.log_every_seconds.seconds={seconds}: give 0 or more")
         self.seconds = seconds
         self.logged = float("-inf")
 
@@ -29,5 +34,5 @@ class LogEverySeconds(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         # only the last batch of an accumulated step is logged
-        if trainer.log_every_n_steps == 1 and not trainer.fit_loop._should_accumulate():
+        if trainer.log_every_n_steps == 1 and not mid_step(trainer):
             self.logged = time.monotonic()

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import pytorch_lightning as pl
 import torch
 
+from ssd.callbacks.checkpoints import mid_step
 from ssd.records import Batch
 
 
@@ -51,7 +52,7 @@ class Throughput(pl.Callback):
         batch: Batch,
         index: int,
     ) -> None:
-        stepped = not trainer.fit_loop._should_accumulate()
+        stepped = not mid_step(trainer)
         self.batches += 1
         self.images += len(batch["images"]) * trainer.world_size
         self.steps += stepped

@@ -14,6 +14,7 @@ from ssd.models.class_losses import (
     rightly_classified,
 )
 from ssd.ops.matching import UNMATCHED, match
+from ssd.ops.mining import OVER_BATCH
 from ssd.records import Batch, Predictions
 
 DIVISORS = ("positives", "images", "anchors")
@@ -48,6 +49,8 @@ class MultiBoxLoss(nn.Module):
             raise ConfigError(
                 f"loss.normalise_by={normalise_by}: give one of {', '.join(DIVISORS)}"
             )
+        if box_weight < 0:
+            raise ConfigError(f"loss.box_weight={box_weight}: give 0 or more")
         unit = torch.tensor([[0.5, 0.5, 1, 1]])
         mining(unit, unit > 1)  # numbers that these refuse are refused now, not at the first step
         box(unit, unit, unit)
@@ -58,6 +61,11 @@ class MultiBoxLoss(nn.Module):
         self.box = box
         self.box_weight = box_weight
         self.normalise_by = normalise_by
+
+    @property
+    def mines_over_batch(self) -> bool:
+        """Whether images share their negatives, so that it matters which come together."""
+        return getattr(self.mining, "func", self.mining) in OVER_BATCH
 
     @property
     def activation(self) -> str:

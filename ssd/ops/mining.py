@@ -55,6 +55,9 @@ def balancap(losses: Tensor, positive: Tensor, ratio: float) -> Tensor:
     return ~positive & (probability < highest)
 
 
+OVER_BATCH = (over_batch, balancap)
+
+
 def check(**counts: float) -> None:
     """Refuse counts below 0."""
     for name, count in counts.items():

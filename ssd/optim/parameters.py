@@ -4,21 +4,18 @@ A pattern selects weights by name: a whole name, a dotted prefix ("heads" select
 "heads.0.classify.weight") or a shell pattern ("*.bias").
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ssd.errors import ConfigError
-from ssd.optim.folding import folded, prefixes
+from ssd.optim.folding import prefixes
 
 KINDS = ("biases", "norms")  # of weights that need no decay
-SHOWN = 4  # names in a row of the table
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -93,9 +90,11 @@ def make_optimizer(
     if not groups:
         raise ConfigError("trainable=[]: nothing would train; name a part, or null for all")
     undecayed = {"weight_decay": 0.0}
-    optimizer = factory(
-        [{"params": part} | ({} if decays else undecayed) for (_, decays), part in groups.items()]
-    )
+    parts = [{"params": p} | ({} if decays else undecayed) for (_, decays), p in groups.items()]
+    try:
+        optimizer = factory(parts)
+    except (TypeError, ValueError) as error:  # torch's checks of its numbers
+        raise ConfigError(f"optimizer: {error}") from error
     for group, (factor, _) in zip(optimizer.param_groups, groups, strict=True):
         group["lr"] *= factor
     return optimizer
@@ -104,8 +103,10 @@ def make_optimizer(
 def rate_factors(names: Iterable[str], lr_factors: Mapping[str, float]) -> dict[str, float]:
     """The product, for each name, of the factors whose pattern selects it."""
     factors = dict.fromkeys(names, 1.0)
+    if not isinstance(lr_factors, Mapping):
+        raise ConfigError(f"lr_factors={lr_factors}: give prefixes with factors, {{features:0.1}}")
     for pattern, factor in lr_factors.items():
-        if factor < 0:
+        if not isinstance(factor, int | float) or factor < 0:
             raise ConfigError(f"lr_factors.{pattern}={factor}: give at least 0")
         for name in selected(factors, [pattern], "lr_factors"):
             factors[name] *= factor
@@ -125,48 +126,7 @@ def decay_loss(optimizer: Optimizer) -> Tensor:
     total = optimizer.param_groups[0]["params"][0].new_zeros((), dtype=torch.float32)
     for group in optimizer.param_groups:
         if group["weight_decay"]:
-            norms = torch.stack(torch._foreach_norm(group["params"]))
+            weights = [weight for weight in group["params"] if weight.requires_grad]
+            norms = torch.stack([*torch._foreach_norm(weights), torch.zeros_like(total)])
             total += group["weight_decay"] / 2 * norms.float().square().sum()
     return total
-
-
-def training_table(network: nn.Module, optimizer: Optimizer) -> str:
-    """What trains, as aligned plain text: a line for each group, then one for what is frozen.
-
-    The rate is the group's own, before any schedule.
-    """
-    names = {weight: name for name, weight in network.named_parameters()}
-    lines = [["trains", "weights", "rate", "weight decay"]]
-    frozen = dict(names)
-    for group in optimizer.param_groups:
-        for weight in group["params"]:
-            del frozen[weight]
-        rate = f"{group.get('initial_lr', group['lr']):g}"
-        lines.append([*part(group["params"], names), rate, decay_of(group)])
-    if frozen:
-        lines.append([*part(frozen, names), "frozen", "none"])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(aligned(line, widths) for line in lines)
-
-
-def part(weights: Iterable[nn.Parameter], names: Mapping[nn.Parameter, str]) -> list[str]:
-    """The cells that say which and how many weights they are."""
-    weights = list(weights)
-    folds = folded({names[weight] for weight in weights}, names.values())
-    more = f", {len(folds) - SHOWN} more" if len(folds) > SHOWN else ""
-    count = sum(math.prod(weight.shape) for weight in weights)
-    return [", ".join(folds[:SHOWN]) + more, f"{count:,}"]
-
-
-def decay_of(group: Mapping[str, Any]) -> str:
-    if not group["weight_decay"]:
-        return "none"
-    # torch's key and timm's
-    decoupled = group.get("decoupled_weight_decay") or group.get("decoupled_decay")
-    return f"{group['weight_decay']:g} " + ("decoupled" if decoupled else "L2 in the loss")
-
-
-def aligned(line: Sequence[str], widths: Sequence[int]) -> str:
-    """Numbers to the right, words to the left."""
-    which, count, rate, decay = line
-    return f"{which:{widths[0]}}  {count:>{widths[1]}}  {rate:>{widths[2]}}  {decay}"

@@ -97,10 +97,9 @@ def polynomial(
     """
     check_positive("power", power)
     rate = optimizer.defaults["lr"]
-    if end_lr < 0 or rate <= 0:
+    if not 0 <= end_lr < rate:
         raise ConfigError(
-            f"scheduler.end_lr={end_lr} with optimizer.lr={rate}: give an end of at least 0 and a "
-            "rate above 0"
+            f"scheduler.end_lr={end_lr}: give at least 0, and less than optimizer.lr={rate}"
         )
     end = end_lr / rate
     if decay_epochs is None:

@@ -17,7 +17,8 @@ class AdamTF(torch.optim.Adam):
 
     Its epsilon stands beside the raw root of the second moment, torch's beside the corrected one;
     so it is torch's step with epsilon / sqrt(1 - beta2^t). The constant is each group's "epsilon",
-    its "eps" that of the last step.
+    its "eps" that of the last step. The powers of the betas are one for all weights: one that gets
+    its first gradient late is corrected as little as the others are by then.
     """
 
     def __init__(
@@ -31,11 +32,25 @@ class AdamTF(torch.optim.Adam):
         group["epsilon"] = group["eps"]
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        # one count for all weights, as TensorFlow's; torch keeps it in every weight's own state
-        steps = 1 + max((float(state["step"]) for state in self.state.values()), default=0.0)
+        loss = evaluated(closure)
+        # torch keeps the count in every weight's own state
+        steps = max((float(state["step"]) for state in self.state.values()), default=0.0)
         for group in self.param_groups:
-            group["eps"] = group["epsilon"] / math.sqrt(1 - group["betas"][1] ** steps)
-        return super().step(closure)
+            group["eps"] = group["epsilon"] / math.sqrt(1 - group["betas"][1] ** (steps + 1))
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self.moments_of(weight)["step"].fill_(steps)
+        super().step()
+        return loss
+
+    def moments_of(self, weight: Tensor) -> dict[str, Tensor]:
+        """What torch's Adam keeps for a weight, made where it is missing."""
+        state = self.state[weight]
+        if not state:
+            moments = (torch.zeros_like(weight) for _ in range(2))
+            names = ("exp_avg", "exp_avg_sq")
+            state.update(zip(names, moments, strict=True), step=torch.zeros(()))
+        return state
 
 
 class Ftrl(Optimizer):
@@ -77,10 +92,7 @@ class Ftrl(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluated(closure)
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             # the formula divides by the rate, which is 0 at the foot of a warm-up
@@ -120,3 +132,11 @@ class Ftrl(Optimizer):
                 self.state[weight] = {"sum": start, "linear": torch.zeros_like(weight)}
         states = [self.state[weight] for weight in weights]
         return [state["sum"] for state in states], [state["linear"] for state in states]
+
+
+def evaluated(closure: Callable[[], Any] | None) -> Any:
+    """The loss, with new gradients, where the step is given what computes them."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()

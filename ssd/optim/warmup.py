@@ -1,5 +1,6 @@
 """What every schedule has in common: a factor on the optimizer's own rate, and a linear warm-up."""
 
+import logging
 import math
 from collections.abc import Callable
 
@@ -7,6 +8,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ssd.errors import ConfigError
+from ssd.optim.tensorflow import Ftrl
+
+log = logging.getLogger(__name__)
+
+FAR = 10**9  # a step after all
 
 
 def warmed_up(
@@ -24,6 +30,11 @@ def warmed_up(
         done = min(1.0, step / warmup_steps) if warmup_steps else 1.0
         return factor(step) * (warmup_factor + (1 - warmup_factor) * done)
 
+    if isinstance(optimizer, Ftrl) and warmed(0) != warmed(FAR):
+        log.warning(
+            "optimizer=ftrl scales all weights with the rate, which this schedule moves; "
+            "scheduler=constant scheduler.warmup_steps=0 does not"
+        )
     return LambdaLR(optimizer, warmed)
 
 
@@ -43,8 +54,8 @@ def steps_of_epochs(decay_epochs: float, steps_per_epoch: float) -> int:
     return max(1, int(steps_per_epoch * decay_epochs))
 
 
-def check_positive(key: str, value: float) -> None:
-    if value <= 0:
+def check_positive(key: str, value: float | None) -> None:
+    if value is None or value <= 0:
         raise ConfigError(f"scheduler.{key}={value}: give a number above 0")
 
 

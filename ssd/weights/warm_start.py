@@ -26,7 +26,7 @@ from ssd.weights.sources import Source, read_source
 MISSING = ("error", "ignore")
 
 
-class Sorted(NamedTuple):
+class Fates(NamedTuple):
     """What becomes of every tensor: the network's names, and in `left_over` the file's."""
 
     excluded: list[str]
@@ -59,7 +59,10 @@ def warm_start(
     """
     if missing not in MISSING:
         raise ConfigError(f"init.missing={missing}: give one of {', '.join(MISSING)}")
-    source = read_source(find_checkpoint(Path(checkpoint).expanduser()))
+    try:
+        source = read_source(find_checkpoint(Path(checkpoint).expanduser()))
+    except ValueError as error:
+        raise ConfigError(f"init.checkpoint={checkpoint}: {error}") from error
     ours = network.state_dict()  # shares its memory with the network
     names = file_names(source.weights, ours, rename)
     theirs = {new: source.weights[old] for new, old in names.items()}
@@ -92,10 +95,10 @@ def sort_out(
     names: dict[str, str],
     excluded: set[str],
     fits: Callable[[str], bool],
-) -> Sorted:
+) -> Fates:
     wanted = [name for name in ours if name not in excluded]
     present = [name for name in wanted if name in names]
-    return Sorted(
+    return Fates(
         excluded=[name for name in ours if name in excluded],
         missing=[name for name in wanted if name not in names],
         misshapen=[name for name in present if not fits(name)],
@@ -104,18 +107,21 @@ def sort_out(
     )
 
 
-def not_known(found: Sorted, network: SSD, source: Source) -> bool:
+def not_known(found: Fates, network: SSD, source: Source) -> bool:
     """Whether class layers are to be loaded from a file that does not name its classes."""
     layers = class_layers(network)
     return source.classes is None and not layers.isdisjoint(found.fitting + found.misshapen)
 
 
-def check(found: Sorted, network: SSD, reasons: list[str], missing: str, path: Path) -> None:
+def check(found: Fates, network: SSD, reasons: list[str], missing: str, path: Path) -> None:
     """Raise where the file does not give what it is asked for, or nothing at all."""
     start_new = [*found.missing, *found.misshapen]
     parameters = {name for name, _ in network.named_parameters()}
     if found.missing and found.left_over:
-        cure = "init.rename=[old:new] takes prefixes of the file to prefixes of the network"
+        cure = (
+            "init.rename=[old:new] takes prefixes of the file to prefixes of the network, and "
+            "init.rename=[module:] takes one off"
+        )
         reasons = [*reasons, cure]
     if parameters.isdisjoint(found.fitting):
         raise ConfigError(f"init.checkpoint={path} gives nothing; {'; '.join(reasons)}")
@@ -127,12 +133,12 @@ def check(found: Sorted, network: SSD, reasons: list[str], missing: str, path: P
         )
 
 
-def loaded(found: Sorted, copied: int, ours: dict[str, Tensor], source: Source) -> str:
+def loaded(found: Fates, copied: int, ours: dict[str, Tensor], source: Source) -> str:
     total = sum(tensor.numel() for tensor in ours.values())
     step = "" if source.step is None else f" (step {source.step})"
     return (
-        f"loaded {len(found.fitting)} of {len(ours)} tensors ({copied / 1e6:.3g} of "
-        f"{total / 1e6:.3g} million weights) from {source.path}{step}"
+        f"loaded {len(found.fitting)} of {len(ours)} tensors ({copied:,} of {total:,} weights) "
+        f"from {source.path}{step}"
     )
 
 
@@ -147,7 +153,7 @@ def loaded_classes(ours: list[str], theirs: list[str], shared: SharedClasses) ->
 
 
 def not_loaded(
-    found: Sorted, ours: dict[str, Tensor], theirs: dict[str, Tensor], source: Source
+    found: Fates, ours: dict[str, Tensor], theirs: dict[str, Tensor], source: Source
 ) -> list[str]:
     """What starts new or stays in the file, a line a reason."""
     reasons = {
