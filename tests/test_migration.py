@@ -33,9 +33,9 @@ def rows() -> list[tuple[str, str, str, str]]:
         verb = "evaluate" if section.startswith("Evaluation") else "train"
         for line in section.splitlines():
             cells = [cell.strip() for cell in line.strip("|").split("|")]
-            if line.startswith("|") and len(cells) == 4 and cells[0] not in ("---",):
+            if line.startswith("|") and len(cells) == 4 and cells[2].startswith("`"):
                 found.append((verb, cells[0], cells[2].strip("`"), cells[3].strip("`")))
-    return [row for row in found if row[2] != "here"]
+    return found
 
 
 def chosen(verb: str, overrides: list[str], group: str) -> str:
