@@ -105,8 +105,8 @@ def build_module(
         log.info("resume wins: init.checkpoint=%s is not read", cfg.init.checkpoint)
     elif cfg.init.checkpoint is not None:
         log.info("\n".join(warm_start(network, classes, **cli.plain(cfg.init))))
-    elif cfg.init.exclude or cfg.init.rename:
-        raise ConfigError("init.exclude and init.rename are of no use without init.checkpoint=")
+    elif cfg.init.exclude or cfg.init.rename or cfg.init.missing != "error":
+        raise ConfigError("init.exclude, rename and missing are of no use without init.checkpoint=")
     freeze(network, recipe["trainable"])
     loss = make(cfg.loss)
     recipe["activation"] = loss.activation
@@ -166,9 +166,9 @@ def check_resume(path: Path, checkpoint: dict[str, Any], module: Any) -> int:
     """The step of a checkpoint that this configuration can go on from; an error where it cannot."""
     theirs = {**checkpoint["ssd"], **checkpoint["recipe"]}
     for name, ours in {"classes": module.classes, "model": module.model, **module.recipe}.items():
-        if theirs[name] != ours:
+        if theirs.get(name) != ours:
             raise ConfigError(
-                f"resume={path}: its {name} is {theirs[name]}, but this run's is {ours}; "
+                f"resume={path}: its {name} is {theirs.get(name)}, but this run's is {ours}; "
                 "init.checkpoint= takes its weights alone"
             )
     return checkpoint["global_step"]
