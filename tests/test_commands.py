@@ -190,6 +190,8 @@ def test_a_resumed_run_keeps_what_it_was_started_with(root: Path, tmp_path: Path
     [
         ("model.width=0.25", "its model is"),
         ("optimizer=sgd", "its optimizer is torch.optim.AdamW, but this run's is torch.optim.SGD"),
+        ("loss=focal loss/classes=sigmoid_focal", "its activation is softmax, but this run's is"),
+        ("lr_factors={features:0.1}", "its lr_factors is None, but this run's is"),
         ("data.classes=[dog,cat]", "its classes is ['cat', 'dog'], but this run's is ['dog'"),
     ],
 )
@@ -201,7 +203,7 @@ def test_a_checkpoint_of_another_run_is_no_place_to_go_on_from(
     change: str,
     message: str,
 ) -> None:
-    words = [f"data.root={root}", f"hydra.run.dir={tmp_path}", change]
+    words = [f"data.root={root}", f"hydra.run.dir={tmp_path}", *change.split()]
     assert run("train", *SMALL, *words, f"resume={trained}/checkpoints/last.ckpt") == 2
     assert message in capsys.readouterr().out
 
