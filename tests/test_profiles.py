@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from test_commands import metrics, run
 from test_config import composed
 from torchvision.models.detection import ssd300_vgg16 as torchvision_ssd
+from verbs import metrics, run
 from voc import write_voc
 
 from ssd.ops.boxes import to_xyxy

@@ -1,0 +1,153 @@
+"""Where a run starts: from another's weights, from its own checkpoint, with some of it frozen."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from verbs import SMALL, last, metrics, results, run
+
+from ssd.weights.checkpoints import read_checkpoint
+
+
+def test_a_stopped_run_goes_on_from_its_newest_checkpoint(root: Path, tmp_path: Path) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    words = [*SMALL, f"data.root={root}"]
+    assert run("train", *words, f"hydra.run.dir={whole}", "trainer.max_steps=7") == 0
+    assert run("train", *words, f"hydra.run.dir={stopped}", "trainer.max_steps=4") == 0
+    again = [f"hydra.run.dir={stopped}", "trainer.max_steps=7", "resume=latest"]
+    assert run("train", *words, *again) == 0
+    ours, theirs = (read_checkpoint(run / "checkpoints/last.ckpt") for run in (whole, stopped))
+    for name, value in ours["state_dict"].items():
+        assert torch.equal(value, theirs["state_dict"][name]), name
+    losses = [[row["train/loss"] for row in metrics(run)] for run in (whole, stopped)]
+    assert losses[0] == losses[1]
+    assert "resumed at step 4" in (stopped / "train.log").read_text()
+
+
+def test_a_resumed_run_keeps_what_it_was_started_with(root: Path, tmp_path: Path) -> None:
+    folder = f"hydra.run.dir={tmp_path}/run"
+    assert run("train", *SMALL, f"data.root={root}", "optimizer=sgd", folder) == 0
+    assert run("train", folder, "resume=latest", "trainer.max_steps=6") == 0
+    assert results(tmp_path / "run")["steps"] == 6
+    stored = (tmp_path / "run" / ".hydra" / "overrides.yaml").read_text()
+    assert "optimizer=sgd" in stored
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("model.width=0.25", "its model is"),
+        ("optimizer=sgd", "its optimizer is torch.optim.AdamW, but this run's is torch.optim.SGD"),
+        ("loss=focal loss/classes=sigmoid_focal", "its activation is softmax, but this run's is"),
+        ("lr_factors={features:0.1}", "its lr_factors is None, but this run's is"),
+        ("data.classes=[dog,cat]", "its classes is ['cat', 'dog'], but this run's is ['dog'"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_no_place_to_go_on_from(
+    trained: Path,
+    root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    change: str,
+    message: str,
+) -> None:
+    words = [f"data.root={root}", f"hydra.run.dir={tmp_path}", *change.split()]
+    assert run("train", *SMALL, *words, f"resume={trained}/checkpoints/last.ckpt") == 2
+    assert message in capsys.readouterr().out
+
+
+def test_a_refused_resume_leaves_the_run_as_it_was(root: Path, tmp_path: Path) -> None:
+    folder = f"hydra.run.dir={tmp_path}/run"
+    assert run("train", *SMALL, f"data.root={root}", folder) == 0
+    stored = (tmp_path / "run" / ".hydra" / "overrides.yaml").read_text()
+    assert run("train", folder, "resume=latest", "optimizer=sgd") == 2
+    assert (tmp_path / "run" / ".hydra" / "overrides.yaml").read_text() == stored
+    assert run("train", folder, "resume=latest", "trainer.max_steps=5") == 0
+
+
+def test_a_run_starts_from_anothers_weights_and_says_which(
+    trained: Path, root: Path, tmp_path: Path
+) -> None:
+    words = [f"data.root={root}", f"init.checkpoint={trained}", "optimizer.lr=0"]
+    words += ["data.classes=[dog,bird,cat]", "trainer.max_steps=1"]
+    assert run("train", *SMALL, *words, f"hydra.run.dir={tmp_path}/run") == 0
+    said = (tmp_path / "run" / "train.log").read_text()
+    assert "copied by class name: the background, dog, cat; starting new: bird" in said
+    assert results(tmp_path / "run")["test/map_50"] > 0.5  # at rate 0 nothing else can teach it
+
+
+def test_a_resume_wins_over_weights_to_start_from(
+    trained: Path, root: Path, tmp_path: Path
+) -> None:
+    words = [*SMALL, f"data.root={root}", f"hydra.run.dir={tmp_path}/run"]
+    assert run("train", *words, "trainer.max_steps=2") == 0
+    again = ["resume=latest", f"init.checkpoint={trained}", "trainer.max_steps=3"]
+    assert run("train", *words, *again) == 0
+    said = (tmp_path / "run" / "train.log").read_text()
+    assert f"resume wins: init.checkpoint={trained} is not read" in said
+    assert "resumed at step 2" in said
+
+
+def test_what_is_not_trainable_stays(trained: Path, root: Path, tmp_path: Path) -> None:
+    words = [f"data.root={root}", f"init.checkpoint={trained}", "trainable=[heads]"]
+    assert run("train", *SMALL, *words, f"hydra.run.dir={tmp_path}/run") == 0
+    before = read_checkpoint(trained / "checkpoints" / "best.ckpt")["state_dict"]
+    after = last(tmp_path / "run")["state_dict"]
+    changed = {name.split(".")[1] for name in after if not torch.equal(before[name], after[name])}
+    assert changed == {"heads"}
+    assert "frozen" in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_two_stages_train_the_heads_first(trained: Path, root: Path, tmp_path: Path) -> None:
+    words = [f"data.root={root}", f"init.checkpoint={trained}", "callbacks.freezing.step=2"]
+    words += ["callbacks.last.keep=5", "save_every=2"]
+    assert run("train", "experiment=two_stage", *SMALL, *words, f"hydra.run.dir={tmp_path}/r") == 0
+    start = read_checkpoint(trained / "checkpoints" / "best.ckpt")["state_dict"]
+    names = ["step_2.ckpt", "step_4.ckpt"]
+    middle, end = (read_checkpoint(tmp_path / "r/checkpoints" / n)["state_dict"] for n in names)
+    for name in (n for n in start if n.startswith("network.features") and "weight" in n):
+        assert torch.equal(start[name], middle[name])
+        assert not torch.equal(start[name], end[name])
+
+
+def test_averaged_weights_are_scored_saved_and_left_alone_by_training(
+    root: Path, tmp_path: Path
+) -> None:
+    words = [*SMALL, f"data.root={root}", "trainer.max_steps=6", "optimizer.lr=4e-3"]
+    averaging = ["callbacks=[default,averaging]", f"hydra.run.dir={tmp_path}/averaged"]
+    assert run("train", *words, f"hydra.run.dir={tmp_path}/plain") == 0
+    assert run("train", *words, *averaging) == 0
+    plain, averaged = last(tmp_path / "plain"), last(tmp_path / "averaged")
+    for name, value in plain["state_dict"].items():
+        assert torch.equal(value, averaged["current_model_state"][name]), name
+    assert any(
+        not torch.equal(v, averaged["state_dict"][n]) for n, v in plain["state_dict"].items()
+    )
+    score = [f"checkpoint={tmp_path}/averaged", f"hydra.run.dir={tmp_path}/score", "trainer=cpu"]
+    assert run("evaluate", *score, "precision=32-true") == 0
+    ours, again = results(tmp_path / "averaged"), results(tmp_path / "score")
+    assert again["test/loss"] == pytest.approx(ours["test/loss"], rel=1e-6)
+    assert abs(again["test/loss"] - results(tmp_path / "plain")["test/loss"]) > 1e-4
+
+
+def test_averages_are_not_taken_for_weights_to_go_on_with(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    words = [*SMALL, f"data.root={root}", f"hydra.run.dir={tmp_path}/run"]
+    assert run("train", *words, "callbacks=[default,averaging]") == 0
+    assert run("train", *words, "callbacks=default", "resume=latest") == 2
+    assert "its averaging is True, but this run's is False" in capsys.readouterr().out
+
+
+def test_logging_never_changes_training(root: Path, tmp_path: Path) -> None:
+    words = [*SMALL, f"data.root={root}", "augmentation=ssd", "trainer.max_steps=3"]
+    much = ["callbacks=[default,histograms]", "logger=tensorboard", "trainer.log_every_n_steps=1"]
+    little = ["~callbacks.examples", "~callbacks.augmented", "~callbacks.throughput"]
+    little += ["~callbacks.progress", "trainer.log_every_n_steps=1000"]
+    assert run("train", *words, *much, f"hydra.run.dir={tmp_path}/much") == 0
+    assert run("train", *words, *little, f"hydra.run.dir={tmp_path}/little") == 0
+    ours, theirs = (last(tmp_path / name)["state_dict"] for name in ("much", "little"))
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name
+    assert (tmp_path / "much" / "examples" / "augmented.png").exists()
+    assert not (tmp_path / "little" / "examples").exists()
