@@ -109,7 +109,6 @@ def build_module(
         raise ConfigError("init.exclude, rename and missing are of no use without init.checkpoint=")
     freeze(network, recipe["trainable"])
     loss = make(cfg.loss)
-    recipe["activation"] = loss.activation
     return SSDModule(
         network=network,
         loss=loss,
@@ -123,7 +122,7 @@ def build_module(
             no_decay=recipe["no_decay"],
         ),
         scheduler=make(cfg.scheduler),
-        recipe=recipe,
+        recipe={**recipe, "activation": loss.activation},
     )
 
 
