@@ -27,11 +27,12 @@ def evaluate(cfg: DictConfig) -> None:
     # here, so that --help and tab completion need not wait for torch
     from ssd.module import SSDModule
     from ssd.report.results import write_results
-    from ssd.weights.checkpoints import build_network, find_checkpoint, read_checkpoint
+    from ssd.weights.checkpoints import build_network, find_checkpoint
+    from ssd.weights.loading import load_checkpoint
 
     start = time.monotonic()
     path = find_checkpoint(Path(cfg.checkpoint).expanduser())
-    checkpoint = read_checkpoint(path)
+    checkpoint = load_checkpoint(path)
     described = checkpoint["ssd"]
     run = run_config(path)
     data = make(

@@ -100,7 +100,8 @@ def build_module(
     from ssd.optim.parameters import freeze, make_optimizer
     from ssd.weights.warm_start import warm_start
 
-    network = make(cfg.model, num_classes=len(classes) + 1)
+    fetched = {"pretrained": False} if resumed and "pretrained" in cfg.model else {}
+    network = make(cfg.model, num_classes=len(classes) + 1, **fetched)
     if resumed and cfg.init.checkpoint:
         log.info("resume wins: init.checkpoint=%s is not read", cfg.init.checkpoint)
     elif cfg.init.checkpoint is not None:

@@ -5,20 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from networks import arguments, make_network
 from torch import Tensor
 
-from ssd.models import SSD, ssd_small
+from ssd.models import SSD
 from ssd.weights.checkpoints import describe
 from ssd.weights.warm_start import warm_start
 
-ARGUMENTS = {"image_size": 64, "width": 0.25, "clip_anchors": "never", "object_prior": 0.01}
+MODEL = arguments("small", image_size=64, width=0.25)
 ANCHORS = 4  # of a cell, on every level of ssd_small
 CLASSES = ["cat", "dog"]
 
 
 def make(classes: Sequence[str] = CLASSES, **changes: Any) -> SSD:
     """A network none of whose tensors has the values of another's."""
-    network = ssd_small(num_classes=len(classes) + 1, **{**ARGUMENTS, **changes})
+    network = make_network("small", len(classes) + 1, image_size=64, **{"width": 0.25, **changes})
     for tensor in network.state_dict().values():
         if tensor.is_floating_point():
             tensor.copy_(torch.rand_like(tensor) / 10 + 0.05)
@@ -29,10 +30,9 @@ def make(classes: Sequence[str] = CLASSES, **changes: Any) -> SSD:
 
 def checkpoint(network: SSD, classes: list[str] = CLASSES, **changes: Any) -> dict[str, Any]:
     """What Lightning and SSDModule write, but for the optimizer."""
-    model = {"name": "ssd_small", **ARGUMENTS}
     weights = {f"network.{name}": value for name, value in network.state_dict().items()}
     return {
-        "ssd": {**describe(network, classes, model, detecting={}), **changes},
+        "ssd": {**describe(network, classes, MODEL, detecting={}), **changes},
         "state_dict": weights,
         "global_step": 70,
     }

@@ -3,18 +3,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from networks import make_network
 from torchvision.models.detection import ssd300_vgg16 as torchvision_ssd
 from torchvision.models.detection.image_list import ImageList
 
-from ssd.models.ssd import SSD, feature_shapes
-from ssd.models.vgg import (
-    EXTRAS_300,
-    LEVELS_300,
-    LEVELS_512,
-    VGGFeatures,
-    ssd300_vgg16,
-    ssd512_vgg16,
-)
+from ssd.models.levels import Levels
+from ssd.models.ssd import feature_shapes
+from ssd.models.vgg import levels_300, levels_512
 from ssd.ops.anchors import Level, pyramid_anchors
 from ssd.ops.boxes import to_cxcywh
 
@@ -26,21 +21,13 @@ def anchors_of(level: Level, cells: tuple[int, int], size: tuple[int, int]) -> t
     return pyramid_anchors([level], [cells], size, reference=40, clip="never")
 
 
-def vgg_anchors(build: Callable[..., SSD], image_size: int, sizes: str) -> torch.Tensor:
-    network = build(
-        21, image_size, sizes, clip_anchors="never", pretrained=False,
-        norm_scale=20, dropout=0, mean=[0, 0, 0], object_prior=None,
-    )  # fmt: skip
-    return network.anchors
-
-
 @pytest.mark.parametrize("sizes", ["voc", "hellcat_tf"])
 def test_ssd300_has_the_papers_8732_anchors(sizes: str) -> None:
-    assert vgg_anchors(ssd300_vgg16, 300, sizes).shape == (8732, 4)
+    assert make_network("ssd300_vgg16", anchor_sizes=sizes).anchors.shape == (8732, 4)
 
 
 def test_ssd512_has_the_papers_24564_anchors() -> None:
-    assert vgg_anchors(ssd512_vgg16, 512, "voc").shape == (24564, 4)
+    assert make_network("ssd512_vgg16").anchors.shape == (24564, 4)
 
 
 @pytest.mark.parametrize("clip", ["never", "sides"])
@@ -50,7 +37,7 @@ def test_ssd300_anchors_equal_torchvisions_with_the_same_sizes(clip: str) -> Non
     images = ImageList(torch.zeros(1, 3, 300, 300), [(300, 300)])
     maps = [torch.zeros(1, 1, *cells) for cells in CELLS_300]
     corners = theirs(images, maps)[0] / 300
-    ours = pyramid_anchors(LEVELS_300["coco"], CELLS_300, (300, 300), 300, clip)
+    ours = pyramid_anchors(levels_300("coco"), CELLS_300, (300, 300), 300, clip)
     torch.testing.assert_close(ours, to_cxcywh(corners), atol=1e-6, rtol=0)
 
 
@@ -94,7 +81,7 @@ def test_a_map_of_other_size_is_spread_evenly() -> None:
 
 
 def test_clipped_anchors_lie_in_the_image() -> None:
-    clipped = pyramid_anchors(LEVELS_300["voc"], CELLS_300, (300, 300), 300, clip="border")
+    clipped = pyramid_anchors(levels_300("voc"), CELLS_300, (300, 300), 300, clip="border")
     corners = torch.cat(
         [clipped[:, :2] - clipped[:, 2:] / 2, clipped[:, :2] + clipped[:, 2:] / 2], 1
     )
@@ -102,23 +89,39 @@ def test_clipped_anchors_lie_in_the_image() -> None:
     assert corners.max() <= 1 + 1e-6
 
 
-@pytest.mark.parametrize("tables", [LEVELS_300, LEVELS_512], ids=["300", "512"])
-@pytest.mark.parametrize("sizes", ["voc", "coco"])
-def test_each_level_ends_where_the_next_begins(
-    tables: dict[str, tuple[Level, ...]], sizes: str
+@pytest.mark.parametrize(
+    ("table", "sizes", "expected"),
+    [
+        (levels_300, "voc", [30, 60, 111, 162, 213, 264, 315]),
+        (levels_300, "coco", [21, 45, 99, 153, 207, 261, 315]),
+        (levels_512, "voc", [35.84, 76.8, 153.6, 230.4, 307.2, 384.0, 460.8, 537.6]),
+        (levels_512, "coco", [20.48, 51.2, 133.12, 215.04, 296.96, 378.88, 460.8, 542.72]),
+    ],
+)
+def test_the_sizes_are_those_of_the_caffe_code(
+    table: Callable[[str], Levels], sizes: str, expected: list[float]
 ) -> None:
-    levels = tables[sizes]
-    assert [level.next_size for level in levels[:-1]] == [level.size for level in levels[1:]]
+    levels = table(sizes)
+    assert [level.size for level in levels] == pytest.approx(expected[:-1])
+    assert [level.next_size for level in levels] == pytest.approx(expected[1:])
+
+
+@pytest.mark.parametrize("clip", ["never", "center_and_sides"])
+def test_all_four_numbers_are_clamped_where_asked(clip: str) -> None:
+    anchors = pyramid_anchors(levels_300("voc"), CELLS_300, (300, 300), 300, clip)
+    free = pyramid_anchors(levels_300("voc"), CELLS_300, (300, 300), 300, "never")
+    assert free[:, :2].max() > 1 < free[:, 2:].max()  # else it shows nothing
+    torch.testing.assert_close(anchors, free if clip == "never" else free.clamp(0, 1))
 
 
 def test_the_squares_of_conv4_3_are_the_papers() -> None:
-    sizes = pyramid_anchors(LEVELS_300["voc"], CELLS_300, (300, 300), 300, "never")[:2, 2] * 300
+    sizes = pyramid_anchors(levels_300("voc"), CELLS_300, (300, 300), 300, "never")[:2, 2] * 300
     assert sizes.tolist() == pytest.approx([30, math.sqrt(30 * 60)])
 
 
 def test_the_tensorflow_port_gives_every_level_the_long_sides_of_the_first_four() -> None:
     coco, port = (
-        pyramid_anchors(LEVELS_300[sizes], CELLS_300, (300, 300), 300, clip="never")
+        pyramid_anchors(levels_300(sizes), CELLS_300, (300, 300), 300, clip="never")
         for sizes in ("coco", "hellcat_tf")
     )
     fc7 = slice(38 * 38 * 4, 38 * 38 * 4 + 6)  # the anchors of its first cell
@@ -132,7 +135,7 @@ def test_the_tensorflow_port_gives_every_level_the_long_sides_of_the_first_four(
 
 
 def test_the_mxnet_port_has_6792_anchors_and_none_of_ratio_2() -> None:
-    anchors = vgg_anchors(ssd300_vgg16, 304, "hellcat_mxnet")
+    anchors = make_network("ssd300_vgg16", image_size=304, anchor_sizes="hellcat_mxnet").anchors
     assert anchors.shape == (6792, 4)
     ratios = (anchors[:, 2] / anchors[:, 3]).unique()
     found = {round(float(ratio), 4) for ratio in ratios}
@@ -140,7 +143,7 @@ def test_the_mxnet_port_has_6792_anchors_and_none_of_ratio_2() -> None:
 
 
 def test_the_mxnet_ports_cells_are_spread_evenly() -> None:
-    levels = LEVELS_300["hellcat_mxnet"]
+    levels = levels_300("hellcat_mxnet")
     anchors = pyramid_anchors(levels, CELLS_300, (304, 304), 300, clip="never")
     conv8_2 = anchors[38 * 38 * 3 + 19 * 19 * 5 :][:500]
     wide, tall = 99 / 300 * math.sqrt(3), 99 / 300 / math.sqrt(3)
@@ -157,6 +160,6 @@ def test_the_mxnet_ports_cells_are_spread_evenly() -> None:
 
 
 def test_ssd300_has_the_ports_maps_at_304_pixels() -> None:
-    features = VGGFeatures(EXTRAS_300, pretrained=False, norm_scale=1, dropout=0)
+    features = make_network("ssd300_vgg16").features
     sides = [height for _, height, _ in feature_shapes(features, (304, 304))]
     assert sides == [38, 19, 10, 5, 3, 1]

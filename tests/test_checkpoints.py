@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from networks import arguments, make_network
 
-from ssd.models import ssd_small
 from ssd.weights.checkpoints import (
     FORMAT,
     build_network,
@@ -12,15 +12,15 @@ from ssd.weights.checkpoints import (
     read_checkpoint,
 )
 
-ARGUMENTS = {"image_size": 64, "width": 0.5, "clip_anchors": "never", "object_prior": 0.01}
+MODEL = arguments("small", image_size=64, width=0.5)
 
 
 def checkpoint(step: int = 7, **changes: object) -> dict:
-    network = ssd_small(num_classes=3, **ARGUMENTS)
+    network = make_network("small", 3, image_size=64, width=0.5)
     described = {
         "format": FORMAT,
         "classes": ["cat", "dog"],
-        "model": {"name": "ssd_small", **ARGUMENTS},
+        "model": MODEL,
         "normalisation": {"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0]},
         **changes,
     }

@@ -5,7 +5,7 @@ from torchvision import ops
 from torchvision.models.detection import ssd300_vgg16 as torchvision_ssd
 from torchvision.models.detection._utils import BoxCoder
 
-from ssd.models.vgg import LEVELS_300
+from ssd.models.vgg import levels_300
 from ssd.ops import detecting
 from ssd.ops.anchors import pyramid_anchors
 from ssd.ops.boxes import decode, encode, to_cxcywh, to_xyxy
@@ -13,12 +13,13 @@ from ssd.ops.detecting import detect
 from ssd.records import Detections, Predictions
 
 CELLS = [(side, side) for side in (38, 19, 10, 5, 3, 1)]
-ANCHORS = pyramid_anchors(LEVELS_300["voc"], CELLS, (300, 300), 300, clip="never")
+ANCHORS = pyramid_anchors(levels_300("voc"), CELLS, (300, 300), 300, clip="never")
 SETTINGS = {
     "score_threshold": 0.01,
     "candidates_per_class": 400,
     "iou_threshold": 0.45,
     "detections_per_image": 200,
+    "clip_boxes": True,
 }
 
 

@@ -15,7 +15,7 @@ from ssd.errors import ConfigError
 from ssd.models.box_losses import smooth_l1
 from ssd.models.class_losses import SigmoidFocal, Softmax, SoftmaxFocal
 from ssd.models.losses import MultiBoxLoss
-from ssd.models.vgg import LEVELS_300
+from ssd.models.vgg import levels_300
 from ssd.ops.anchors import pyramid_anchors
 from ssd.ops.boxes import encode, to_cxcywh, to_xyxy
 from ssd.ops.matching import match
@@ -23,7 +23,7 @@ from ssd.ops.mining import all_negatives, balancap, over_batch, per_image
 from ssd.records import Batch, Predictions
 
 CELLS = [(side, side) for side in (38, 19, 10, 5, 3, 1)]
-ANCHORS = pyramid_anchors(LEVELS_300["voc"], CELLS, (300, 300), 300, clip="never")
+ANCHORS = pyramid_anchors(levels_300("voc"), CELLS, (300, 300), 300, clip="never")
 CONF = str(Path(__file__).parent.parent / "conf")
 
 BOXES = torch.tensor(

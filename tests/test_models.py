@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 import torch
-from torchvision.models.detection import ssd300_vgg16 as torchvision_ssd
+from networks import make_network
 
 from ssd.errors import ConfigError
-from ssd.models import SSD, ssd300_vgg16, ssd_small
+from ssd.models import SSD
+from ssd.models.heads import start_as_background
 from ssd.models.layers import L2Norm, Normalize
-from ssd.models.ssd import start_as_background
 
 
 @pytest.fixture(scope="module")
@@ -16,24 +16,14 @@ def vgg() -> SSD:
     return vgg300(21).eval()
 
 
-def vgg300(num_classes: int = 3, **arguments: Any) -> SSD:
-    defaults = {
-        "image_size": 300,
-        "anchor_sizes": "voc",
-        "clip_anchors": "never",
-        "pretrained": False,
-        "norm_scale": 20,
-        "dropout": 0,
-        "mean": [123, 117, 104],
-        "object_prior": None,
-    }
-    return ssd300_vgg16(num_classes, **{**defaults, **arguments})
+def vgg300(num_classes: int = 3, **changes: Any) -> SSD:
+    return make_network("ssd300_vgg16", num_classes, **changes)
 
 
 def small(
     image_size: int | tuple[int, int] = 64, num_classes: int = 4, prior: float | None = 0.01
 ) -> SSD:
-    return ssd_small(num_classes, image_size, 0.5, clip_anchors="never", object_prior=prior)
+    return make_network("small", num_classes, image_size=image_size, width=0.5, object_prior=prior)
 
 
 def images(*size: int) -> torch.Tensor:
@@ -62,39 +52,13 @@ def test_vgg_takes_a_rectangular_input() -> None:
 
 
 def test_an_input_too_small_for_the_network_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="image_size=100x100 is too small"):
+    with pytest.raises(ConfigError, match="image_size=100x100 does not suit"):
         vgg300(image_size=100)
 
 
 def test_an_unknown_table_of_anchors_names_those_there_are() -> None:
     with pytest.raises(ConfigError, match=r"anchor_sizes=imagenet: give one of voc, coco"):
         vgg300(anchor_sizes="imagenet")
-
-
-def torchvision_names(vgg: SSD) -> dict[str, str]:
-    """Our weights' names beside torchvision's, in order: both list the same layers from below."""
-    model = torchvision_ssd(weights=None, weights_backbone=None, num_classes=21)
-    classify = [f"heads.{i}.classify" for i in range(6)]
-    locate = [f"heads.{i}.locate" for i in range(6)]
-    ours = [name for name, _ in vgg.named_parameters() if not name.startswith("heads")]
-    ours += [f"{name}.{part}" for name in classify + locate for part in ("weight", "bias")]
-    theirs = list(dict(model.named_parameters()))
-    scale = theirs.index("backbone.scale_weight")
-    theirs.insert(ours.index("features.norm.scale"), theirs.pop(scale))
-    return dict(zip(ours, theirs, strict=True))
-
-
-def test_ssd300_computes_what_torchvisions_computes_with_the_same_weights(vgg: SSD) -> None:
-    theirs = torchvision_ssd(weights=None, weights_backbone=None, num_classes=21).eval()
-    weights = theirs.state_dict()
-    vgg.load_state_dict({ours: weights[name] for ours, name in torchvision_names(vgg).items()})
-    pixels = images(300, 300)
-    with torch.no_grad():
-        ours = vgg(pixels)
-        maps = theirs.backbone(vgg.normalize(pixels))
-        expected = theirs.head(list(maps.values()))
-    torch.testing.assert_close(ours.logits, expected["cls_logits"], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(ours.offsets, expected["bbox_regression"], atol=1e-4, rtol=1e-4)
 
 
 def test_predictions_are_float32_under_autocast() -> None:
@@ -131,7 +95,7 @@ def test_the_mean_is_taken_from_every_pixel() -> None:
 def test_dropout_thins_fc6_and_what_lies_above_fc7_but_not_the_head_on_fc7() -> None:
     features = vgg300(dropout=0.5).features.train()
     seen = {}
-    features.fc7[10].register_forward_hook(lambda _, inputs, __: seen.update(fc6=inputs[0]))
+    features.backbone[33].register_forward_hook(lambda _, inputs, __: seen.update(fc6=inputs[0]))
     features.extras[0].register_forward_hook(lambda _, inputs, __: seen.update(fc7=inputs[0]))
     fc7 = features(torch.rand(1, 3, 300, 300) * 50)[1]
     kept = seen["fc7"] != 0
@@ -160,7 +124,7 @@ def test_without_dropout_training_computes_what_evaluation_does(vgg: SSD) -> Non
 @pytest.mark.parametrize("model", [small, vgg300], ids=["small", "vgg"])
 def test_heads_with_a_prior_say_background_by_softmax_and_by_sigmoid(model: Any) -> None:
     network = model(num_classes=5)
-    start_as_background(network, object_prior=0.01)
+    start_as_background(network.heads, object_prior=0.01)
     for head in network.heads:
         bias = head.classify.bias.detach().view(-1, 5)
         assert bias.softmax(dim=1)[:, 1:].sum(dim=1).tolist() == pytest.approx([0.01] * len(bias))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
+from networks import arguments, make_network
 from test_datamodule import DEFAULTS
 from test_losses import multibox
 from voc import write_voc
@@ -14,7 +15,6 @@ from voc import write_voc
 from ssd.callbacks.checkpoints import LastCheckpoint
 from ssd.datamodule import DetectionDataModule
 from ssd.errors import ConfigError
-from ssd.models import ssd_small
 from ssd.models.losses import MultiBoxLoss
 from ssd.module import SSDModule
 from ssd.ops.mining import over_batch
@@ -27,8 +27,9 @@ DETECTING = {
     "candidates_per_class": 400,
     "iou_threshold": 0.45,
     "detections_per_image": 200,
+    "clip_boxes": True,
 }
-MODEL = {"image_size": 64, "width": 0.5, "clip_anchors": "never", "object_prior": 0.01}
+MODEL = arguments("small", image_size=64, width=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +65,13 @@ def sgd(**changes: object) -> partial:
 
 def make_module(**changes: object) -> SSDModule:
     torch.manual_seed(0)
-    network = ssd_small(num_classes=3, **MODEL)
+    network = make_network("small", 3, image_size=64, width=0.5)
     settings = {
         "network": network,
         "loss": multibox(),
         "detecting": DETECTING,
         "classes": ["cat", "dog"],
-        "model": {"name": "ssd_small", **MODEL},
+        "model": MODEL,
         "optimizer": sgd(),
         "scheduler": partial(constant, warmup_steps=0, warmup_factor=0.1),
         "recipe": {},

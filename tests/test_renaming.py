@@ -12,11 +12,11 @@ from ssd.weights.renaming import file_names
 def test_renamed_weights_arrive(tmp_path: Path) -> None:
     old, new = make(), make()
     weights = {
-        name.replace("features.stages", "backbone").replace("heads", "box"): value
+        name.replace("features.backbone", "backbone").replace("heads", "box"): value
         for name, value in old.state_dict().items()
     }
     path = save(tmp_path / "a.pth", weights)
-    start(new, path, rename=["backbone:features.stages", "box:heads"])
+    start(new, path, rename=["backbone:features.backbone", "box:heads"])
     assert same(new, old.state_dict())
 
 
@@ -41,7 +41,7 @@ def test_the_first_pair_that_fits_renames_once(name: str, rename: list[str], exp
     [
         (["fetures:heads"], r"\[fetures:heads\]: no weight of the file .* mean features"),
         (["features:hed"], r"\[features:hed\]: no weight of the network .* mean heads"),
-        (["features:heads", "features.stages:heads"], "an earlier pair takes features.stages"),
+        (["features:heads", "features.backbone:heads"], "an earlier pair takes features.backbone"),
         (["features"], "give old:new"),
         (["a:b:c"], "give old:new"),
         (["heads.0:heads.1"], r"heads\.0\.classify\.weight and heads\.1\.classify\.weight both"),

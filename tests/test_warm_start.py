@@ -42,11 +42,12 @@ def test_what_is_excluded_starts_new_and_is_said(tmp_path: Path) -> None:
     old, new = make(), make()
     fresh = copies(new)
     path = save(tmp_path / "a.ckpt", checkpoint(old))
-    report = start(new, path, exclude=["heads.1", "heads.0.classify", "features.stages.0"])
-    assert report[1:] == ["left out by init.exclude: features.stages.0, heads.0.classify, heads.1"]
-    for excluded in ("heads.1.", "heads.0.classify.", "features.stages.0."):
+    report = start(new, path, exclude=["heads.1", "heads.0.classify", "features.backbone.0"])
+    left_out = "features.backbone.0, heads.0.classify, heads.1"
+    assert report[1:] == [f"left out by init.exclude: {left_out}"]
+    for excluded in ("heads.1.", "heads.0.classify.", "features.backbone.0."):
         assert same(new, fresh, excluded)
-    for loaded in ("heads.0.locate.", "heads.2.", "features.stages.1."):
+    for loaded in ("heads.0.locate.", "heads.2.", "features.backbone.1."):
         assert same(new, old.state_dict(), loaded)
 
 
@@ -90,9 +91,9 @@ def test_missing_weights_are_an_error_with_its_cure(tmp_path: Path) -> None:
 
 def test_the_cure_holds_what_is_excluded_already(tmp_path: Path) -> None:
     path = save(tmp_path / "a.ckpt", without(checkpoint(make()), "network.heads.3"))
-    with pytest.raises(ConfigError, match=r"init\.exclude=\[features\.stages\.0,heads\.3\]"):
-        start(make(), path, exclude=["features.stages.0"])
-    assert start(make(), path, exclude=["features.stages.0", "heads.3"])
+    with pytest.raises(ConfigError, match=r"init\.exclude=\[features\.backbone\.0,heads\.3\]"):
+        start(make(), path, exclude=["features.backbone.0"])
+    assert start(make(), path, exclude=["features.backbone.0", "heads.3"])
 
 
 def test_missing_weights_start_new_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_excluded_weights_may_be_missing(tmp_path: Path) -> None:
 def test_running_statistics_count_as_weights(tmp_path: Path) -> None:
     content = checkpoint(make())
     for part in ("running_mean", "num_batches_tracked"):
-        name = f"network.features.stages.0.0.1.{part}"
+        name = f"network.features.backbone.0.0.1.{part}"
         with pytest.raises(ConfigError, match=f"missing in the file: .*{part}"):
             start(make(), save(tmp_path / "a.ckpt", without(content, name)))
 

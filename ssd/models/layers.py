@@ -1,9 +1,10 @@
 """Layers that torch and torchvision lack."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation, FeaturePyramidNetwork
 
 
 class Normalize(nn.Module):
@@ -38,3 +39,47 @@ class L2Norm(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             unit = nn.functional.normalize(features.float(), dim=1, eps=1e-10)
             return unit * self.scale.view(-1, 1, 1)
+
+
+class Tapped(nn.Sequential):
+    """Layers in a row, some of whose outputs are feature maps: those of the indices `taps`."""
+
+    def __init__(self, layers: Iterable[nn.Module], taps: Collection[int]) -> None:
+        super().__init__(*layers)
+        self.taps = taps
+
+    def forward(self, features: Tensor) -> list[Tensor]:
+        maps = []
+        for index, layer in enumerate(self):
+            features = layer(features)
+            if index in self.taps:
+                maps.append(features)
+        return maps
+
+
+class TopDown(nn.Module):
+    """A feature pyramid network over maps, finest first: what the coarser ones know is added to the
+    finer (Lin et al., "Feature Pyramid Networks for Object Detection")."""
+
+    def __init__(self, channels: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.pyramid = FeaturePyramidNetwork(list(channels), width)
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        return list(self.pyramid({str(level): m for level, m in enumerate(maps)}).values())
+
+
+def depthwise(channels: int, stride: int = 1) -> nn.Module:
+    """A 3x3 convolution of each channel for itself, with batch norm and ReLU6, as in SSDLite."""
+    return Conv2dNormActivation(
+        channels, channels, 3, stride, groups=channels, activation_layer=nn.ReLU6
+    )
+
+
+def xavier(module: nn.Module) -> None:
+    """The paper's initialisation of new layers: Xavier uniform weights, zero biases."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

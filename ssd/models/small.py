@@ -1,10 +1,14 @@
 """A small SSD that trains from scratch on a CPU: plain 3x3 convolutions with batch norm."""
 
-from collections.abc import Sequence
+from typing import Unpack
 
-from torch import Tensor, nn
+from torch import nn
+from torchvision.ops import Conv2dNormActivation
 
-from ssd.models.ssd import SSD, side_pair, start_as_background
+from ssd.models.extras import Features
+from ssd.models.layers import Tapped
+from ssd.models.levels import check_choice, with_finer
+from ssd.models.ssd import SSD, Common
 from ssd.ops.anchors import Level
 
 MEAN = (127.5, 127.5, 127.5)
@@ -20,59 +24,28 @@ LEVELS = (
 
 # A row a stride: (channels, convolutions). Strides 2 and 4 only lead up to the first level.
 STAGES = ((16, 1), (32, 2), (96, 3), (160, 3), (192, 2), (192, 2))
+FIRST = 2  # of the stages that are levels
+FINER = (0, 1)
 
 
-class ConvNorm(nn.Sequential):
-    """A 3x3 convolution, batch norm and ReLU."""
-
-    def __init__(self, channels: int, out: int, stride: int) -> None:
-        super().__init__(
-            nn.Conv2d(channels, out, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(out),
-            nn.ReLU(inplace=True),
-        )
-
-
-class SmallFeatures(nn.Module):
-    """Six stages that each halve the picture; the last four, from stride 8 on, are levels."""
-
-    def __init__(self, width: float) -> None:
-        super().__init__()
-        self.stages = nn.ModuleList()
-        channels = 3
-        for base, depth in STAGES:
-            out = max(8, round(base * width / 8) * 8)  # whole vectors of the processor
-            blocks = [ConvNorm(channels, out, stride=2)]
-            blocks += [ConvNorm(out, out, stride=1) for _ in range(depth - 1)]
-            self.stages.append(nn.Sequential(*blocks))
-            channels = out
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        maps = [images]
-        for stage in self.stages:
-            maps.append(stage(maps[-1]))
-        return maps[3:]
+def stages(width: float) -> list[nn.Module]:
+    """Six stages that each halve the picture."""
+    result = []
+    channels = 3
+    for base, depth in STAGES:
+        out = max(8, round(base * width / 8) * 8)  # whole vectors of the processor
+        blocks = [Conv2dNormActivation(channels, out, 3, stride=2)]
+        blocks += [Conv2dNormActivation(out, out, 3) for _ in range(depth - 1)]
+        result.append(nn.Sequential(*blocks))
+        channels = out
+    return result
 
 
-def ssd_small(
-    num_classes: int,
-    image_size: int | Sequence[int],
-    width: float,
-    clip_anchors: str,
-    object_prior: float | None,
-) -> SSD:
-    """Four levels from stride 8. num_classes: with the background; width: factor on every layer's
-    channels; object_prior: see `start_as_background`, None for torch's own start."""
-    network = SSD(
-        features=SmallFeatures(width),
-        levels=LEVELS,
-        reference=REFERENCE,
-        num_classes=num_classes,
-        image_size=side_pair(image_size),
-        mean=MEAN,
-        std=STD,
-        clip_anchors=clip_anchors,
-    )
-    if object_prior is not None:
-        start_as_background(network, object_prior)
-    return network
+def ssd_small(width: float, finer_levels: int, **common: Unpack[Common]) -> SSD:
+    """Four levels from stride 8. width: factor on every layer's channels; finer_levels: 1 adds
+    stride 4"""
+    check_choice("finer_levels", finer_levels, FINER)
+    taps = range(FIRST - finer_levels, len(STAGES))
+    features = Features(Tapped(stages(width), taps), extras=[])
+    levels = with_finer(LEVELS, finer_levels)
+    return SSD(features, levels, REFERENCE, MEAN, STD, start=None, **common)

@@ -1,34 +1,38 @@
 """SSD: a backbone that gives feature maps, a head pair on each, and the anchors that go with
 them."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from ssd.errors import ConfigError
-from ssd.models.layers import Normalize
-from ssd.ops.anchors import Level, ShapedLevel, pyramid_anchors
-from ssd.records import BACKGROUND, Predictions
+from ssd.models.heads import Head, start_as_background
+from ssd.models.layers import Normalize, TopDown
+from ssd.models.levels import Levels
+from ssd.ops.anchors import pyramid_anchors
+from ssd.records import Predictions
 
 
-class Head(nn.Module):
-    """What one level predicts: class logits and box offsets, 3x3 convolutions without
-    activation."""
+class Common(TypedDict):
+    """Arguments that every network takes.
 
-    def __init__(self, channels: int, anchors_per_cell: int, num_classes: int) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.classify = nn.Conv2d(channels, anchors_per_cell * num_classes, 3, padding=1)
-        self.locate = nn.Conv2d(channels, anchors_per_cell * 4, 3, padding=1)
+    num_classes: with the background
+    image_size: one side of the input, or (height, width)
+    clip_anchors: one of `ops.anchors.CLIPS`
+    separable_heads, head_width: see `Head`
+    top_down: channels of a feature pyramid network over all levels, see `TopDown`; None for none
+    object_prior: see `start_as_background`; None: as the architecture has it
+    """
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, channels, h, w) to (B, h * w * anchors, C) and (B, h * w * anchors, 4)."""
-        logits = self.classify(features).permute(0, 2, 3, 1)
-        offsets = self.locate(features).permute(0, 2, 3, 1)
-        batch = len(features)
-        return logits.reshape(batch, -1, self.num_classes), offsets.reshape(batch, -1, 4)
+    num_classes: int
+    image_size: int | Sequence[int]
+    clip_anchors: str
+    separable_heads: bool
+    head_width: int | None
+    top_down: int | None
+    object_prior: float | None
 
 
 class SSD(nn.Module):
@@ -36,8 +40,8 @@ class SSD(nn.Module):
 
     features: a module that turns normalised images into one feature map a level, finest first
     levels: the anchors of each map, written for an input whose shorter side is `reference`
-    num_classes: with the background; image_size: (height, width) of the input
-    mean, std: see `Normalize`; clip_anchors: one of `ops.anchors.CLIPS`
+    mean, std: see `Normalize`; start: initialises new heads, None for torch's own start
+    separable_heads: of all levels, or of each; the rest: see `Common`
     `anchors`: (A, 4) cxcywh, a buffer that follows the network and stays out of checkpoints
     """
 
@@ -46,31 +50,49 @@ class SSD(nn.Module):
     def __init__(
         self,
         features: nn.Module,
-        levels: Sequence[Level | ShapedLevel],
+        levels: Levels,
         reference: int,
-        num_classes: int,
-        image_size: tuple[int, int],
         mean: Sequence[float],
         std: Sequence[float],
+        start: Callable[[nn.Module], None] | None,
+        num_classes: int,
+        image_size: int | Sequence[int],
         clip_anchors: str,
+        separable_heads: bool | Sequence[bool],
+        head_width: int | None,
+        top_down: int | None,
+        object_prior: float | None,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.image_size = image_size
+        self.image_size = side_pair(image_size)
         self.normalize = Normalize(mean, std)
         self.features = features
-        maps = feature_shapes(features, image_size)
+        maps = feature_shapes(features, self.image_size)
+        channels = [channels for channels, _, _ in maps]
+        self.top_down = None
+        if top_down is not None:
+            self.top_down = make_top_down(channels, top_down)
+            channels = [top_down] * len(maps)
+        if isinstance(separable_heads, bool):
+            separable_heads = [separable_heads] * len(maps)
         self.heads = nn.ModuleList(
-            Head(channels, len(level.shapes), num_classes)
-            for (channels, *_), level in zip(maps, levels, strict=True)
+            Head(width, len(level.shapes), num_classes, separable, head_width)
+            for width, level, separable in zip(channels, levels, separable_heads, strict=True)
         )
+        if start is not None:
+            start(self.heads)
+        if object_prior is not None:
+            start_as_background(self.heads, object_prior)
         cells = [(height, width) for _, height, width in maps]
-        anchors = pyramid_anchors(levels, cells, image_size, reference, clip_anchors)
+        anchors = pyramid_anchors(levels, cells, self.image_size, reference, clip_anchors)
         self.register_buffer("anchors", anchors, persistent=False)
 
     def forward(self, images: Tensor) -> Predictions:
         """images: (B, 3, H, W) uint8 RGB of `image_size`."""
         maps = self.features(self.normalize(images))
+        if self.top_down is not None:
+            maps = self.top_down(maps)
         logits, offsets = zip(
             *(head(m) for head, m in zip(self.heads, maps, strict=True)), strict=True
         )
@@ -83,13 +105,19 @@ def feature_shapes(features: nn.Module, image_size: tuple[int, int]) -> list[tup
     training = features.training
     try:
         maps = features.eval()(torch.zeros(1, 3, *image_size))
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
         height, width = image_size
         raise ConfigError(
-            f"model.image_size={height}x{width} is too small for this network: {error}"
+            f"model.image_size={height}x{width} does not suit this network: {error}"
         ) from error
     features.train(training)
     return [tuple(m.shape[1:]) for m in maps]
+
+
+def make_top_down(channels: Sequence[int], width: int) -> TopDown:
+    if width < 1:
+        raise ConfigError(f"model.top_down={width}: give channels, or null for no pyramid network")
+    return TopDown(channels, width)
 
 
 def side_pair(image_size: int | Sequence[int]) -> tuple[int, int]:
@@ -100,23 +128,3 @@ def side_pair(image_size: int | Sequence[int]) -> tuple[int, int]:
             f"model.image_size={image_size}: give one side or [height, width], in pixels"
         )
     return sides
-
-
-@torch.no_grad()
-def start_as_background(network: SSD, object_prior: float) -> None:
-    """Heads that first say "background" almost everywhere, so the first steps are not spent on
-    learning that; without it a focal loss drowns in negatives (Lin et al., section 3.3).
-
-    object_prior: the probability that they give to all object classes together, by a softmax over
-    all and by a sigmoid of each
-    """
-    if not 0 < object_prior < 1:
-        raise ConfigError(f"model.object_prior={object_prior}: give a share above 0, below 1")
-    for head in network.heads:
-        nn.init.normal_(head.classify.weight, std=0.01)
-        nn.init.normal_(head.locate.weight, std=0.01)
-        nn.init.zeros_(head.locate.bias)
-        objects = network.num_classes - 1
-        bias = head.classify.bias.view(-1, network.num_classes)
-        bias[:] = -math.log(objects * (1 - object_prior) / object_prior)
-        bias[:, BACKGROUND] = 0

@@ -11,9 +11,10 @@ from ssd.errors import ConfigError
 from ssd.ops.boxes import to_cxcywh, to_xyxy
 
 # What happens to anchors that reach beyond the image: nothing, as in the paper's own code; they are
-# cut at its border; or width and height, wherever the anchor lies, are limited to the image's, as
-# torchvision's DefaultBoxGenerator does it.
-CLIPS = ("never", "border", "sides")
+# cut at its border; width and height, wherever the anchor lies, are limited to the image's, as
+# torchvision's DefaultBoxGenerator does it; or all four numbers are clamped, the center's too, as
+# ssd.pytorch and many after it do.
+CLIPS = ("never", "border", "sides", "center_and_sides")
 
 
 class Level(NamedTuple):
@@ -22,7 +23,7 @@ class Level(NamedTuple):
     Sizes and strides are in pixels of an input whose shorter side is the table's reference size.
     """
 
-    stride: float  # pixels from one cell to the next
+    stride: float | None  # pixels from one cell to the next; None: the cells are spread evenly
     size: float  # side of the small square anchor, and of the others before their ratio
     next_size: float  # size of the level above: the second square has sqrt(size * next_size)
     ratios: tuple[float, ...]  # width to height; each also gives its inverse
@@ -42,7 +43,7 @@ class Level(NamedTuple):
 class ShapedLevel(NamedTuple):
     """A row whose anchors do not follow from sizes and ratios. Units as for `Level`."""
 
-    stride: float | None  # None: the cells are spread evenly, whatever the input
+    stride: float | None
     shapes: tuple[tuple[float, float], ...]  # width and height of every anchor of a cell
 
 
@@ -102,6 +103,8 @@ def pyramid_anchors(
     )
     if clip == "border":
         anchors = to_cxcywh(to_xyxy(anchors).clamp(0, 1))
-    if clip == "sides":
-        anchors = torch.cat([anchors[:, :2], anchors[:, 2:].clamp(max=1)], dim=1)
+    if clip in ("sides", "center_and_sides"):
+        anchors[:, 2:].clamp_(max=1)
+    if clip == "center_and_sides":
+        anchors[:, :2].clamp_(max=1)  # it is above 0 anyway
     return anchors.float()

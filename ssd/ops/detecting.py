@@ -17,6 +17,7 @@ def detect(
     candidates_per_class: int,
     iou_threshold: float,
     detections_per_image: int,
+    clip_boxes: bool,
     activation: str = "softmax",
 ) -> Detections:
     """Objects of a batch: the result of a plain loop over images and classes, without the loop.
@@ -24,13 +25,15 @@ def detect(
     A class's candidates are its `candidates_per_class` best anchors above `score_threshold`; one
     that overlaps a better one of its class by more than `iou_threshold` goes; the
     `detections_per_image` best of all classes stay.
-    anchors: (A, 4) cxcywh; activation: "softmax" or "sigmoid", what the network's loss made the
-    logits for
+    anchors: (A, 4) cxcywh; clip_boxes: whether boxes are cut at the image's border, and that before
+    they are compared
+    activation: "softmax" or "sigmoid", what the network's loss made the logits for
     """
     scores = class_scores(predictions.logits, activation)
     scores, labels, anchor = candidates(scores, score_threshold, candidates_per_class)
     offsets = predictions.offsets.gather(1, anchor.unsqueeze(-1).expand(-1, -1, 4))
-    boxes = to_xyxy(decode(offsets, anchors[anchor])).clamp(0, 1)
+    boxes = to_xyxy(decode(offsets, anchors[anchor]))
+    boxes = boxes.clamp(0, 1) if clip_boxes else boxes
     looked = FIRST_LOOK
     keep = suppress(boxes[:, :looked], scores[:, :looked], labels[:, :looked], iou_threshold)
     while looked < scores.shape[1] and too_few(keep, scores, detections_per_image):

@@ -1,6 +1,6 @@
 """A short list of patterns in place of a long list of weights."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 
@@ -45,3 +45,8 @@ def endings(prefix: str, names: list[str], parts: int) -> list[str]:
 
 def hits(patterns: list[str], names: list[str]) -> list[str]:
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

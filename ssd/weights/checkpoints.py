@@ -1,6 +1,7 @@
 """Checkpoint files: finding the one that is meant, reading it safely, building its network."""
 
 import logging
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ssd.models.layers import Normalize
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2  # of the "ssd" part of a checkpoint
+FORMAT = 3  # of the "ssd" part of a checkpoint
 PREFIX = "network."  # of the network's weights in a checkpoint
 FOLDER = "checkpoints"
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -25,7 +26,8 @@ def read_file(path: Path) -> Any:
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([Namespace]):  # in torchvision's training files
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a torn file can make the unpickler stumble over anything
         raise ValueError(
             f"{path}: damaged, or no checkpoint of tensors and plain data ({type(error).__name__})"
@@ -34,9 +36,17 @@ def read_file(path: Path) -> Any:
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint of this project."""
-    checkpoint = read_file(path)
-    if not isinstance(checkpoint, dict) or "ssd" not in checkpoint:
+    content = read_file(path)
+    if not is_checkpoint(content):
         raise ValueError(f"{path}: not a checkpoint of this project; it has no 'ssd' part")
+    return checked(path, content)
+
+
+def is_checkpoint(content: Any) -> bool:
+    return isinstance(content, dict) and isinstance(content.get("ssd"), dict)
+
+
+def checked(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
     found = checkpoint["ssd"].get("format")
     if found != FORMAT:
         raise ValueError(f"{path}: checkpoint of format {found}, this is format {FORMAT}")

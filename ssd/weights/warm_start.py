@@ -10,7 +10,7 @@ from torch import Tensor
 from ssd.errors import ConfigError
 from ssd.models import SSD
 from ssd.models.layers import Normalize
-from ssd.optim.folding import folded
+from ssd.optim.folding import folded, listed
 from ssd.optim.parameters import selected
 from ssd.weights.checkpoints import find_checkpoint
 from ssd.weights.class_layers import (
@@ -24,6 +24,7 @@ from ssd.weights.renaming import file_names
 from ssd.weights.sources import Source, read_source
 
 MISSING = ("error", "ignore")
+TOLD = ("image_size", "anchor_sizes", "clip_anchors", "mean")  # what weights have learned with
 
 
 class Fates(NamedTuple):
@@ -64,6 +65,8 @@ def warm_start(
     except ValueError as error:
         raise ConfigError(f"init.checkpoint={checkpoint}: {error}") from error
     ours = network.state_dict()  # shares its memory with the network
+    if source.converted and source.converted.model is None:
+        missing = "ignore"  # a backbone has nothing else
     names = file_names(source.weights, ours, rename)
     theirs = {new: source.weights[old] for new, old in names.items()}
     shared = shared_classes(classes, source.classes)
@@ -84,7 +87,7 @@ def warm_start(
             copied += copy_classes(ours[name], theirs[name], shared)
         else:
             copied += ours[name].copy_(theirs[name]).numel()
-    report = [loaded(found, copied, ours, source)]
+    report = [*recognised(source), loaded(found, copied, ours, source)]
     if not by_class.isdisjoint(found.fitting):
         report.append(loaded_classes(classes, source.classes, shared))
     return report + reasons + normalisation(network, source)
@@ -131,6 +134,22 @@ def check(found: Fates, network: SSD, reasons: list[str], missing: str, path: Pa
             f"init.checkpoint={path} does not fit; {'; '.join(reasons)}; "
             f"init.exclude=[{','.join(left_out)}] or init.missing=ignore starts the rest new"
         )
+
+
+def recognised(source: Source) -> list[str]:
+    """Whose weights they are, where that is known, and what a network that is to use them well has
+    like theirs."""
+    if source.converted is None:
+        return []
+    project, model = source.converted.project, source.converted.model or {}
+    theirs = [f"model.{key}={model[key]}" for key in TOLD if key in model]
+    lines = [f"recognised as {project}" + (f", with {' '.join(theirs)}" if theirs else "")]
+    if source.guessed and source.classes:
+        lines.append(
+            f"its {len(source.classes)} classes are taken for those of VOC or COCO, as the file "
+            "names none; python -m ssd.weights --classes can"
+        )
+    return lines
 
 
 def loaded(found: Fates, copied: int, ours: dict[str, Tensor], source: Source) -> str:
@@ -187,8 +206,3 @@ def constants(normalize: Normalize) -> str:
         for part in (normalize.mean, normalize.std)
     )
     return f"mean ({mean}) std ({std})"
-
-
-def listed(names: Sequence[str], most: int = 12) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

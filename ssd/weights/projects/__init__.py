@@ -1,0 +1,1 @@
+"""Weights that other projects have published, a module a project."""
