@@ -1,6 +1,7 @@
 """balancap's TensorFlow checkpoints, whose variables `references.balancap` takes by their names."""
 
 import math
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,12 +13,15 @@ from references.tensorflow_bundle import write_checkpoint
 from torch import Tensor
 
 from ssd.weights.loading import load_checkpoint
-from ssd.weights.tensorflow_files import read_variables
+from ssd.weights.projects.balancap import convert, recognises
+from ssd.weights.projects.classes import VOC
 
 PARAMETERS = {300: 26_285_486, 512: 27_188_676}  # with 21 classes
 FOUR = ["cat", "dog", "cow", "sheep"]
-BACKGROUND = 6.0  # added to its logits, so that no class has its 200 boxes
+BACKGROUND = 14.0  # added to its logits, so that no class reaches its 200 boxes
+OF_TRAINING = {"global_step": torch.tensor(120_000), "beta1_power": torch.tensor(0.9)}
 SLOTS = ("Adam", "Adam_1", "ExponentialMovingAverage")
+HEAD = "ssd_300_vgg/block4_box/conv_cls/biases"
 
 
 class Original(NamedTuple):
@@ -41,10 +45,10 @@ def random_variables(size: int, num_classes: int) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def original(size: int, num_classes: int, number: int) -> Original:
+def original(size: int, num_classes: int) -> Original:
     """A network that has learned nothing, whose heads say enough."""
     torch.manual_seed(size)
-    variables, images = random_variables(size, num_classes), random_images(size, number)
+    variables, images = random_variables(size, num_classes), random_images(size, number=1)
     logits, offsets = balancap.forward(variables, balancap.normalise(images).double())
     start = 0
     for block, cells, ratios in zip(
@@ -63,17 +67,69 @@ def original(size: int, num_classes: int, number: int) -> Original:
     return Original({k: v.float() for k, v in variables.items()}, images, logits, offsets)
 
 
-@pytest.mark.parametrize(("size", "classes", "number"), [(300, None, 2), (512, FOUR, 1)])
+@pytest.mark.parametrize(
+    ("size", "classes", "ending"), [(300, None, ""), (512, FOUR, ".data-00000-of-00001")]
+)
 def test_a_checkpoint_of_balancap_predicts_and_detects_the_same(
-    size: int, classes: list[str] | None, number: int, tmp_path: Path
+    size: int, classes: list[str] | None, ending: str, tmp_path: Path
 ) -> None:
-    theirs = original(size, len(classes or range(20)) + 1, number)
-    slots = {f"{n}/{slot}": v + 1 for n, v in theirs.variables.items() for slot in SLOTS[:1]}
-    write_checkpoint(tmp_path / "model.ckpt-120000", {**theirs.variables, **slots})
+    theirs = original(size, len(classes or VOC) + 1)
+    write_checkpoint(tmp_path / "model.ckpt-120000", theirs.variables)
     anchors = balancap.anchors(size)
     found = balancap.detect(theirs.logits, theirs.offsets, anchors.double())
-    checkpoint = load_checkpoint(tmp_path / "model.ckpt-120000", classes)
+    checkpoint = load_checkpoint(tmp_path / f"model.ckpt-120000{ending}", classes)
     apart = differences(checkpoint, theirs.images, theirs.logits, theirs.offsets, anchors, found)
-    print(size, apart, [torch.bincount(labels).tolist() for _, _, labels in found])
+    print(size, apart)
     assert_equal(apart)
-    assert checkpoint["ssd"]["image_size"] == [size, size]
+    assert torch.bincount(found[0][2]).max() < 200  # what a class may have, and no image of ours
+    assert checkpoint["ssd"]["classes"] == (classes or VOC)
+
+
+@pytest.mark.parametrize("size", PARAMETERS)
+def test_the_networks_have_the_published_number_of_parameters(size: int) -> None:
+    shapes = balancap.shapes(size, num_classes=21)
+    zeros = {name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}
+    converted = convert(zeros, zeros).weights.values()
+    assert sum(value.numel() for value in converted) == PARAMETERS[size]
+
+
+def test_slots_averages_and_counters_of_training_stay_behind() -> None:
+    shapes = balancap.shapes(300, num_classes=21)
+    weights = {name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}
+    slots = {f"{name}/{slot}": value for name, value in weights.items() for slot in SLOTS}
+    converted = convert({**weights, **slots, **OF_TRAINING}, {})
+    assert converted.weights.keys() == convert(weights, {}).weights.keys()
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({HEAD: torch.zeros(85)}, f"{HEAD} has 85 channels; 4 for each class were expected"),
+        ({HEAD.replace("cls", "loc"): torch.zeros(16)}, f"{HEAD} is missing"),
+        ({HEAD: torch.zeros(84)}, "looks like balancap/SSD-Tensorflow ssd_300_vgg; missing: "),
+        (
+            {HEAD: torch.zeros(84), "ssd_300_vgg/conv6/weights": torch.zeros(1024, 512, 3, 3)},
+            "features.backbone.31.weight (3, 3, 512, 1024) for (1024, 512, 3, 3)",
+        ),
+        (
+            {HEAD: torch.zeros(84), "ssd_300_vgg/conv8/weights": torch.zeros(3, 3, 4, 4)},
+            "not known: conv8",
+        ),
+    ],
+    ids=["85 channels", "no head", "no layers", "torch's order", "a layer too many"],
+)
+def test_variables_that_are_not_all_of_a_network_are_refused_in_one_line(
+    variables: dict[str, Tensor], message: str, tmp_path: Path
+) -> None:
+    write_checkpoint(tmp_path / "model.ckpt", variables)
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        load_checkpoint(tmp_path / "model.ckpt")
+    assert str(caught.value).startswith(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["vgg_16/conv1/conv1_1/weights", "vgg.0.weight", "features.backbone.0.weight"]
+)
+def test_other_networks_are_not_taken_for_balancaps(name: str) -> None:
+    assert not recognises({name: torch.zeros(64, 3, 3, 3)})

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from equality import LOGITS, OFFSETS, assert_equal, differences, random_images, randomise, spread
-from references.ssd_pytorch import COCO_SIZES, VOC_SIZES, SSD300, anchors, detect, normalise
+from references.ssd_pytorch import COCO_SIZES, SSD300, VOC_SIZES, anchors, detect, normalise
 
 from ssd.ops import detecting
 from ssd.records import Predictions
@@ -14,7 +14,7 @@ from ssd.weights.loading import load_checkpoint
 from ssd.weights.projects.classes import COCO, VOC
 
 CAFFE_PARAMETERS = 26.285  # millions with 21 classes, as the Open Model Zoo counts those of ssd300
-BACKGROUND = 7.0  # added where there are 200 classes, lest each anchor is a candidate of several
+BACKGROUND = 15.0  # added to its logits, lest each anchor is a candidate of several classes
 
 
 @torch.no_grad()

@@ -108,7 +108,8 @@ def feature_shapes(features: nn.Module, image_size: tuple[int, int]) -> list[tup
     except (RuntimeError, AssertionError) as error:
         height, width = image_size
         raise ConfigError(
-            f"model.image_size={height}x{width} does not suit this network: {error}"
+            f"model.image_size=[{height},{width}] does not suit this network, multiples of 32 suit "
+            f"most: {error or type(error).__name__}"
         ) from error
     features.train(training)
     return [tuple(m.shape[1:]) for m in maps]

@@ -1,8 +1,12 @@
 """SSD on any backbone of timm that gives feature maps."""
 
+import os
 from collections.abc import Sequence
 from difflib import get_close_matches
+from socket import getaddrinfo
 from typing import Any, Unpack
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from torch import Tensor, nn
 
@@ -17,6 +21,7 @@ from ssd.ops.anchors import Level
 REFERENCE = 300
 FINEST = 8  # stride of the first level
 FINER = (0, 1)
+HUB = "https://huggingface.co"  # where timm keeps weights
 
 
 class TimmMaps(nn.Module):
@@ -78,6 +83,8 @@ def paper_levels(strides: Sequence[int], sizes: Sequence[float] | None) -> list[
 
 def make_backbone(name: str, pretrained: bool, image_size: tuple[int, int]) -> nn.Module:
     """timm's network as a giver of feature maps."""
+    if pretrained and not hub_reachable():
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # or it tries for a minute; read at its import
     import timm  # an extra
 
     if not timm.is_model(name):
@@ -96,6 +103,17 @@ def make_backbone(name: str, pretrained: bool, image_size: tuple[int, int]) -> n
         with fetching(f"timm's weights of {name}", "the cache of HF_HOME"):
             network = timm.create_model(name, pretrained=True, **settings)
     return network
+
+
+def hub_reachable() -> bool:
+    """Whether timm's weights can be fetched, as far as names of machines tell it at once."""
+    if getproxies():
+        return True
+    try:
+        getaddrinfo(urlsplit(os.environ.get("HF_ENDPOINT", HUB)).hostname, None)
+    except OSError:
+        return False
+    return True
 
 
 def last_of_each_stride(strides: Sequence[int], finest: int) -> tuple[list[int], list[int]]:

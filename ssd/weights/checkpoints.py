@@ -11,6 +11,7 @@ from torch import Tensor
 from ssd import models
 from ssd.models import SSD
 from ssd.models.layers import Normalize
+from ssd.weights.faults import fault
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +30,7 @@ def read_file(path: Path) -> Any:
         with torch.serialization.safe_globals([Namespace]):  # in torchvision's training files
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a torn file can make the unpickler stumble over anything
-        raise ValueError(
-            f"{path}: damaged, or no checkpoint of tensors and plain data ({type(error).__name__})"
-        ) from error
+        raise ValueError(fault(path, error)) from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

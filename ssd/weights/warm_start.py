@@ -63,7 +63,7 @@ def warm_start(
     try:
         source = read_source(find_checkpoint(Path(checkpoint).expanduser()))
     except ValueError as error:
-        raise ConfigError(f"init.checkpoint={checkpoint}: {error}") from error
+        raise ConfigError(f"init.checkpoint: {error}") from error
     ours = network.state_dict()  # shares its memory with the network
     if source.converted and source.converted.model is None:
         missing = "ignore"  # a backbone has nothing else

@@ -1,0 +1,54 @@
+"""Why a file cannot be read as weights, in the words of whoever was given it."""
+
+import re
+import zipfile
+from pathlib import Path
+
+# What files begin with that people give in place of weights
+BEGINNINGS = {
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+    b"<?xml": "an XML file",
+    b"version https://git-lfs": "a pointer of Git LFS; git lfs pull fetches the file itself",
+    b"\x89hdf": "an HDF5 file, as Keras writes them",
+    b"\x89png": "a picture",
+    b"\xff\xd8\xff": "a picture",
+}
+ENDINGS = {
+    ".onnx": "an ONNX model",
+    ".safetensors": "a safetensors file",
+    ".pt2": "an exported model",
+}
+
+
+def fault(path: Path, error: Exception) -> str:
+    """One line. error: what torch.load raised"""
+    expected = "a file of torch.save with tensors and plain data was expected"
+    if path.stat().st_size == 0:
+        return f"{path}: empty; {expected}"
+    foreign = kind(path)
+    if foreign:
+        return f"{path}: {foreign}; {expected}"
+    code = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if code:
+        return f"{path}: asks for {code[1]}, but nothing in a file is run; {expected}"
+    return f"{path}: damaged, or no checkpoint of tensors and plain data ({type(error).__name__})"
+
+
+def kind(path: Path) -> str | None:
+    """What a file is, where it is something well known that holds no checkpoint."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    for beginning, name in BEGINNINGS.items():
+        if start.lstrip().lower().startswith(beginning):
+            return name
+    if path.suffix in ENDINGS:
+        return ENDINGS[path.suffix]
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        if any("/code/" in name for name in names):
+            return "a TorchScript archive"
+        if not any(name.endswith("data.pkl") for name in names):
+            return "a zip archive of something else"
+    return None
