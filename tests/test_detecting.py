@@ -118,6 +118,21 @@ def test_a_worse_box_in_the_same_place_goes() -> None:
     assert found.labels.tolist() == [[1]]
 
 
+def test_boxes_are_cut_at_the_border_before_they_are_compared() -> None:
+    wide, tall = [-0.5, 0, 0.5, 0.5], [0, -0.5, 0.5, 0.5]  # half of each is outside
+    cut = detect_boxes([wide, tall], [[0, 4], [0, 3]])
+    assert cut.boxes[0].tolist() == [[0, 0, 0.5, 0.5]]
+    whole = detect_boxes([wide, tall], [[0, 4], [0, 3]], clip_boxes=False)
+    assert whole.boxes[0].tolist() == [wide, tall]
+
+
+def test_a_margin_on_the_union_lets_small_boxes_overlap_more() -> None:
+    boxes = [[0, 0, 0.01, 0.01], [0, 0, 0.01, 0.005]]  # IoU 0.5
+    logits = [[0, 4], [0, 3]]
+    assert detect_boxes(boxes, logits).labels.tolist() == [[1]]
+    assert detect_boxes(boxes, logits, union_margin=1e-4).labels.tolist() == [[1, 1]]
+
+
 def test_boxes_of_two_classes_do_not_suppress_each_other() -> None:
     found = detect_boxes([[0, 0, 0.5, 0.5]] * 2, [[0, 4, 0], [0, 0, 3]], score_threshold=0.5)
     assert found.labels.tolist() == [[1, 2]]

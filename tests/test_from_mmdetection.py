@@ -26,7 +26,6 @@ from ssd.records import Predictions
 from ssd.weights.loading import load_checkpoint
 from ssd.weights.projects import mmdetection
 
-PARAMETERS = {(300, 91): 35_641_826, (300, 81): 34_305_206, (512, 81): 36_038_196}
 COCO_NAMES = tuple(f"thing {i}" for i in range(80))
 VOC_NAMES = tuple(f"thing {i}" for i in range(20))
 
@@ -79,7 +78,7 @@ def test_a_file_of_mmdetection_predicts_and_detects_the_same(
 def test_where_few_scores_pass_the_rules_give_the_same_detections() -> None:
     torch.manual_seed(0)
     logits, offsets = torch.randn(1, 8732, 4) * 3, torch.randn(1, 8732, 4)
-    logits[..., -1] += 10
+    logits[..., -1] += 13
     logits[:, :5776, -1] += 10  # the finest level, where little overlaps, says nothing
     theirs = anchors(300, "coco")
     (found,) = detect(logits, offsets, theirs)
@@ -120,11 +119,8 @@ def test_anchors_are_those_of_the_config_or_of_the_data_set_with_as_many_classes
     torch.testing.assert_close(ours, anchors(size, data), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("size", "num_classes"), PARAMETERS)
-def test_the_reference_has_the_published_number_of_parameters(size: int, num_classes: int) -> None:
-    """That of torchvision's ssd300_vgg16, and those that mmdetection's get_flops.py gives."""
-    weights = empty(size, num_classes)
-    assert sum(weight.numel() for weight in weights.values()) == PARAMETERS[size, num_classes]
+def test_the_reference_has_the_parameters_of_torchvisions_ssd300() -> None:
+    assert sum(weight.numel() for weight in empty(300, 91).values()) == 35_641_826  # published
 
 
 V1_CONFIG = "bbox_head=dict(type='SSDHead', num_classes=81, anchor_strides=(8, 16, 32))"

@@ -51,7 +51,6 @@ def test_a_file_of_qfgaohao_predicts_and_detects_the_same(tmp_path: Path, make: 
     checkpoint = load_checkpoint(tmp_path / "a.pth")
 
     apart = differences(checkpoint, images, logits, offsets, anchors(model.levels), found)
-    print(make.__name__, apart)
     assert_equal(apart)
     assert len(found[0][2].unique()) > 5
     assert checkpoint["ssd"]["classes"] == VOC

@@ -42,10 +42,11 @@ def decode(offsets: Tensor, anchors: Tensor) -> Tensor:
     return torch.cat([center, size], dim=-1)
 
 
-def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
+def pairwise_iou(boxes: Tensor, others: Tensor, union_margin: float = 0) -> Tensor:
     """Intersection over union of every box with every other, over leading dimensions.
 
     boxes: (..., M, 4), others: (..., N, 4), both xyxy in the same units
+    union_margin: added to every union
     returns: (..., M, N), 0 where the union is empty; torchvision.ops.box_iou takes no batch
     """
     x1, y1, x2, y2 = boxes.unsqueeze(-2).unbind(-1)
@@ -53,5 +54,5 @@ def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
     width = (torch.minimum(x2, right) - torch.maximum(x1, left)).clamp_(min=0)
     height = (torch.minimum(y2, bottom) - torch.maximum(y1, top)).clamp_(min=0)
     intersection = width.mul_(height)
-    union = (x2 - x1) * (y2 - y1) + (right - left) * (bottom - top) - intersection
+    union = (x2 - x1) * (y2 - y1) + (right - left) * (bottom - top) - intersection + union_margin
     return torch.where(union > 0, intersection / union, 0)

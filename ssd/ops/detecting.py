@@ -1,5 +1,8 @@
 """Predictions to detections: decode, threshold, non-maximum suppression, the best of an image."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -19,6 +22,7 @@ def detect(
     detections_per_image: int,
     clip_boxes: bool,
     activation: str = "softmax",
+    union_margin: float = 0,
 ) -> Detections:
     """Objects of a batch: the result of a plain loop over images and classes, without the loop.
 
@@ -28,6 +32,7 @@ def detect(
     anchors: (A, 4) cxcywh; clip_boxes: whether boxes are cut at the image's border, and that before
     they are compared
     activation: "softmax" or "sigmoid", what the network's loss made the logits for
+    union_margin: see `pairwise_iou`, as a share of the image; some projects' IoU has one
     """
     scores = class_scores(predictions.logits, activation)
     scores, labels, anchor = candidates(scores, score_threshold, candidates_per_class)
@@ -35,10 +40,11 @@ def detect(
     boxes = to_xyxy(decode(offsets, anchors[anchor]))
     boxes = boxes.clamp(0, 1) if clip_boxes else boxes
     looked = FIRST_LOOK
-    keep = suppress(boxes[:, :looked], scores[:, :looked], labels[:, :looked], iou_threshold)
+    overlap = partial(overlapping, iou_threshold=iou_threshold, union_margin=union_margin)
+    keep = suppress(boxes[:, :looked], scores[:, :looked], labels[:, :looked], overlap)
     while looked < scores.shape[1] and too_few(keep, scores, detections_per_image):
         looked *= 2
-        keep = suppress(boxes[:, :looked], scores[:, :looked], labels[:, :looked], iou_threshold)
+        keep = suppress(boxes[:, :looked], scores[:, :looked], labels[:, :looked], overlap)
     looked = keep.shape[1]
     return best(
         keep, boxes[:, :looked], scores[:, :looked], labels[:, :looked], detections_per_image
@@ -79,16 +85,21 @@ def candidates(
     return scores[:, :most], labels.flatten(1).gather(1, order), anchor.flatten(1).gather(1, order)
 
 
-def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
+def suppress(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    overlap: Callable[[Tensor, Tensor, Tensor], Tensor],
+) -> Tensor:
     """Greedy non-maximum suppression per class, over a batch of candidates sorted by falling score.
 
-    boxes: (B, M, 4) xyxy, scores: (B, M), 0 for padding, labels: (B, M); returns: (B, M) bool,
-    those that stay
+    boxes: (B, M, 4) xyxy, scores: (B, M), 0 for padding, labels: (B, M); overlap: `overlapping`
+    returns: (B, M) bool, those that stay
     """
     pairs = boxes.shape[1] ** 2
     images = max(1, MOST_PAIRS // max(1, pairs))
     parts = [
-        survivors(overlapping(*part, iou_threshold)) & (part[1] > 0)
+        survivors(overlap(*part)) & (part[1] > 0)
         for part in zip(
             boxes.split(images), scores.split(images), labels.split(images), strict=True
         )
@@ -96,11 +107,14 @@ def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float
     return torch.cat(parts)
 
 
-def overlapping(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
+def overlapping(
+    boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float, union_margin: float
+) -> Tensor:
     """(B, M, M) bool: candidate i would suppress candidate j: better, of the same class, and in the
     same place."""
     same = labels.unsqueeze(1) == labels.unsqueeze(2)
-    over = (pairwise_iou(boxes, boxes) > iou_threshold) & same & (scores > 0).unsqueeze(2)
+    iou = pairwise_iou(boxes, boxes, union_margin)
+    over = (iou > iou_threshold) & same & (scores > 0).unsqueeze(2)
     return over.triu_(diagonal=1)
 
 

@@ -39,9 +39,12 @@ class Place(NamedTuple):
 
 def is_tensorflow(path: Path) -> bool:
     """Whether a path is one of the names of a TensorFlow checkpoint, of V2 or the old V1."""
-    if path.is_file():
-        return ENDING.search(path.name) is not None or ends_as_table(path)
-    return Path(f"{path}.index").is_file()
+    try:
+        if path.is_file():
+            return ENDING.search(path.name) is not None or ends_as_table(path)
+        return Path(f"{path}.index").is_file()
+    except OSError:  # whoever reads it says why
+        return False
 
 
 def read_variables(path: Path) -> dict[str, Tensor]:
@@ -74,12 +77,9 @@ def find_index(path: Path, index: Path) -> Path:
 
 
 def ends_as_table(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - len(MAGIC)))
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:  # whoever reads it says why
-        return False
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - len(MAGIC)))
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def read_index(file: Path) -> tuple[int, list[Place]]:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 IMAGE_SIZE = 300
+EPSILON = 1e-5
 CENTER_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 
 
@@ -301,16 +302,14 @@ def detect(
 
 
 def suppress(boxes: Tensor, iou_threshold: float) -> list[int]:
-    """Indices of what stays of boxes (N, 4), best first: what overlaps by more goes.
-
-    The union is 1e-5 of the image too large, so small boxes overlap by less than they do.
-    """
+    """Indices of what stays of boxes (N, 4), best first: what overlaps by more goes. EPSILON, a
+    share of the image, is added to every union, so that small boxes overlap by less."""
     area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
     kept: list[int] = []
     for i, box in enumerate(boxes):
         others = boxes[kept]
         low, high = torch.maximum(box[:2], others[:, :2]), torch.minimum(box[2:], others[:, 2:])
         shared = (high - low).clamp(min=0).prod(dim=1)
-        if not (shared / (area[i] + area[kept] - shared + 1e-5) > iou_threshold).any():
+        if not (shared / (area[i] + area[kept] - shared + EPSILON) > iou_threshold).any():
             kept.append(i)
     return kept

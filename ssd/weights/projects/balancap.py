@@ -1,10 +1,10 @@
 """ssd_300_vgg and ssd_512_vgg of balancap/SSD-Tensorflow (nets/ssd_vgg_300.py, ssd_vgg_512.py), by
 the names of TensorFlow's variables.
 
-A file does not tell the sizes of its anchors. The code has Caffe's for COCO in both networks, VOC's
-20 classes or not, since its published weights were pretrained on COCO.
-The rules are those of eval_ssd_network.py, which keeps 200 detections of each class: here they are
-200 times the classes of an image.
+A file does not tell the sizes of its anchors: the code has Caffe's for COCO in both networks, also
+for VOC's classes, since its published weights began on COCO.
+The rules are those of eval_ssd_network.py, which ends with 200 detections of each class; here the
+best 200 for each class there is, whatever their class.
 """
 
 from collections.abc import Mapping

@@ -6,7 +6,10 @@ of 1.x, which had the background first and other anchors, are told by their conf
 bare state dict of 1.x looks like one of 2.0 to 2.13.
 
 Its `nms_pre` is 1,000 pairs of anchor and class from each level. Here a class may have as many from
-all levels together: results differ only where one of these limits leaves less than 200 detections.
+all levels together: results differ only where there are fewer than 200 detections of better scores
+than those that one of these limits cuts off.
+Not carried over: sides that change by more than 62.5 times are cut there, and boxes that lie
+outside the image are dropped.
 """
 
 import re
@@ -39,23 +42,18 @@ RULES = {
     "detections_per_image": 200,
     "clip_boxes": True,
 }
-EXTRAS = {f"{i // 2}.{i % 2}": i for i in range(10)}  # those after fc7: level and place, number
-HEADS = {
-    f"{theirs}.{i}": f"heads.{i}.{ours}"
-    for i in range(7)
-    for theirs, ours in ((CLASSIFY, "classify"), (LOCATE, "locate"))
-}
-NEW_NAMES = {
+EXTRAS = {f"{i // 2}.{i % 2}": i for i in range(10)}  # after fc7: level and place, and number
+NAMES = {  # since 2.14, and to 2.13
+    "backbone.features": "features.backbone",
     "neck.l2_norm.weight": "features.norm.scale",
-    **{f"neck.extra_layers.{place}.conv": f"features.extras.{place}.0" for place in EXTRAS},
-    **{f"{theirs}.0": ours for theirs, ours in HEADS.items()},
-}
-OLD_NAMES = {  # to 2.13
     "backbone.l2_norm.weight": "features.norm.scale",
+    **{f"neck.extra_layers.{place}.conv": f"features.extras.{place}.0" for place in EXTRAS},
     **{f"backbone.extra.{i}": f"features.extras.{place}.0" for place, i in EXTRAS.items()},
-    **HEADS,
+    **{f"{CLASSIFY}.{i}.0": f"heads.{i}.classify" for i in range(7)},
+    **{f"{CLASSIFY}.{i}": f"heads.{i}.classify" for i in range(7)},
+    **{f"{LOCATE}.{i}.0": f"heads.{i}.locate" for i in range(7)},
+    **{f"{LOCATE}.{i}": f"heads.{i}.locate" for i in range(7)},
 }
-NAMES = {"backbone.features": "features.backbone", **NEW_NAMES, **OLD_NAMES}
 
 
 def recognises(weights: Mapping[str, Tensor]) -> bool:
@@ -85,7 +83,7 @@ def convert(weights: Mapping[str, Tensor], content: Any) -> Converted:
 
 
 def check_version(version: str, config: str) -> None:
-    """Raise for 1.x."""
+    """Raise for 1.x. A config says it more surely: upgrading a file leaves its version."""
     if config:
         first = "anchor_strides" in config or "LegacySSDAnchorGenerator" in config
     else:

@@ -2,7 +2,7 @@
 ssd/utils.py, and src/ before them).
 
 Detections are those of its evaluate.py and of the torch hub, both with an IoU of 0.5 in place of
-the 0.45 that Encoder.decode_batch has by itself. It takes a box away at that IoU, not above it.
+the 0.45 that Encoder.decode_batch has by itself. A box of just that IoU goes there and stays here.
 """
 
 from collections.abc import Mapping

@@ -73,6 +73,7 @@ def converted(name: str, model: dict[str, Any], ours: dict[str, Tensor], number:
         "iou_threshold": 0.45,
         "detections_per_image": CANDIDATES * (number - 1),  # all of them
         "clip_boxes": False,
+        "union_margin": 1e-5,
     }
     return Converted(f"{PROJECT} {name}", model, ours, number, None, rules)
 
