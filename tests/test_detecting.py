@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from ssd.models.vgg import levels_300
 from ssd.ops import detecting
 from ssd.ops.anchors import pyramid_anchors
 from ssd.ops.boxes import decode, encode, to_cxcywh, to_xyxy
-from ssd.ops.detecting import detect
+from ssd.ops.detecting import detect, overlapping, suppress, suppress_by_class
 from ssd.records import Detections, Predictions
 
 CELLS = [(side, side) for side in (38, 19, 10, 5, 3, 1)]
@@ -118,6 +120,19 @@ def test_a_worse_box_in_the_same_place_goes() -> None:
     assert found.labels.tolist() == [[1]]
 
 
+def test_many_candidates_are_suppressed_class_by_class_as_all_at_once() -> None:
+    torch.manual_seed(0)
+    low = torch.rand(2, 900, 2) * 0.8
+    boxes = torch.cat([low, low + torch.rand(2, 900, 2) * 0.3], dim=-1)
+    scores = torch.rand(2, 900).sort(dim=1, descending=True).values
+    scores[0, 700:] = 0  # padding
+    labels = torch.randint(1, 5, (2, 900))
+    overlap = partial(overlapping, iou_threshold=0.45, union_margin=0)
+    expected = suppress(boxes, scores, labels, overlap)
+    assert 0 < expected.sum() < 1600
+    assert torch.equal(suppress_by_class(boxes, scores, labels, overlap), expected)
+
+
 def test_boxes_are_cut_at_the_border_before_they_are_compared() -> None:
     wide, tall = [-0.5, 0, 0.5, 0.5], [0, -0.5, 0.5, 0.5]  # half of each is outside
     cut = detect_boxes([wide, tall], [[0, 4], [0, 3]])
@@ -142,6 +157,19 @@ def test_a_box_that_went_suppresses_nothing() -> None:
     row = [[0, 0, 0.5, 0.5], [0.15, 0, 0.65, 0.5], [0.3, 0, 0.8, 0.5]]
     found = detect_boxes(row, [[0, 4], [0, 3], [0, 2]])
     assert found.boxes[0, :, 0].tolist() == pytest.approx([0, 0.3])
+
+
+def test_many_candidates_are_suppressed_class_by_class_as_all_at_once() -> None:
+    torch.manual_seed(0)
+    low = torch.rand(2, 900, 2) * 0.8
+    boxes = torch.cat([low, low + torch.rand(2, 900, 2) * 0.3], dim=-1)
+    scores = torch.rand(2, 900).sort(dim=1, descending=True).values
+    scores[0, 700:] = 0  # padding
+    labels = torch.randint(1, 5, (2, 900))
+    overlap = partial(overlapping, iou_threshold=0.45, union_margin=0)
+    expected = suppress(boxes, scores, labels, overlap)
+    assert 0 < expected.sum() < 1600
+    assert torch.equal(suppress_by_class(boxes, scores, labels, overlap), expected)
 
 
 def test_boxes_are_cut_at_the_image() -> None:

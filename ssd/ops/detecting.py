@@ -9,7 +9,7 @@ from torch import Tensor
 from ssd.ops.boxes import decode, pairwise_iou, to_xyxy
 from ssd.records import Detections, Predictions
 
-FIRST_LOOK = 512  # candidates of an image tried first; more only where suppression leaves too few
+FIRST_LOOK = 512  # candidates of an image tried first; all only where suppression leaves too few
 MOST_PAIRS = 1 << 24  # IoUs held at once
 
 
@@ -39,16 +39,14 @@ def detect(
     offsets = predictions.offsets.gather(1, anchor.unsqueeze(-1).expand(-1, -1, 4))
     boxes = to_xyxy(decode(offsets, anchors[anchor]))
     boxes = boxes.clamp(0, 1) if clip_boxes else boxes
-    looked = FIRST_LOOK
     overlap = partial(overlapping, iou_threshold=iou_threshold, union_margin=union_margin)
-    keep = suppress(boxes[:, :looked], scores[:, :looked], labels[:, :looked], overlap)
-    while looked < scores.shape[1] and too_few(keep, scores, detections_per_image):
-        looked *= 2
-        keep = suppress(boxes[:, :looked], scores[:, :looked], labels[:, :looked], overlap)
-    looked = keep.shape[1]
-    return best(
-        keep, boxes[:, :looked], scores[:, :looked], labels[:, :looked], detections_per_image
-    )
+    found = boxes, scores, labels
+    first = tuple(column[:, :FIRST_LOOK] for column in found)
+    keep = suppress(*first, overlap)
+    if scores.shape[1] > FIRST_LOOK and too_few(keep, scores, detections_per_image):
+        keep = suppress_by_class(*found, overlap)
+        return best(keep, *found, detections_per_image)
+    return best(keep, *first, detections_per_image)
 
 
 def class_scores(logits: Tensor, activation: str) -> Tensor:
@@ -105,6 +103,40 @@ def suppress(
         )
     ]
     return torch.cat(parts)
+
+
+def suppress_by_class(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    overlap: Callable[[Tensor, Tensor, Tensor], Tensor],
+) -> Tensor:
+    """What `suppress` finds, in a table with a row a class: many candidates of an image are few of
+    each class, and pairs of two classes are not held."""
+    images, most = labels.shape
+    classes = int(labels.max()) + 1
+    labels = torch.where(scores > 0, labels, 0)
+    counts = torch.zeros(images, classes, dtype=torch.int64, device=labels.device)
+    counts.scatter_add_(1, labels, torch.ones_like(labels))
+    counts[:, 0] = 0  # padding
+    width = int(counts.max())
+    order = labels.argsort(dim=1, stable=True)  # class by class, the best of each first
+    label = labels.gather(1, order)
+    start = counts.cumsum(dim=1) - counts + (labels == 0).sum(dim=1, keepdim=True)
+    rank = torch.arange(most, device=labels.device) - start.gather(1, label)
+    cell = torch.where(label > 0, label * width + rank, 0)  # row 0 takes the padding
+    table = torch.full((images, classes * width), most, device=labels.device)
+    table.scatter_(1, cell, torch.where(label > 0, order, most))
+    image = torch.arange(images, device=labels.device).unsqueeze(1)
+    rows = [
+        torch.cat([column, torch.zeros_like(column[:, :1])], dim=1)[image, table].unflatten(
+            1, (classes, width)
+        )
+        for column in (boxes, scores, labels)
+    ]
+    kept = suppress(*(column.flatten(0, 1) for column in rows), overlap).view(images, -1)
+    keep = torch.zeros(images, most + 1, dtype=torch.bool, device=labels.device)
+    return keep.scatter_(1, table, kept)[:, :most]
 
 
 def overlapping(
