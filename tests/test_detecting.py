@@ -159,19 +159,6 @@ def test_a_box_that_went_suppresses_nothing() -> None:
     assert found.boxes[0, :, 0].tolist() == pytest.approx([0, 0.3])
 
 
-def test_many_candidates_are_suppressed_class_by_class_as_all_at_once() -> None:
-    torch.manual_seed(0)
-    low = torch.rand(2, 900, 2) * 0.8
-    boxes = torch.cat([low, low + torch.rand(2, 900, 2) * 0.3], dim=-1)
-    scores = torch.rand(2, 900).sort(dim=1, descending=True).values
-    scores[0, 700:] = 0  # padding
-    labels = torch.randint(1, 5, (2, 900))
-    overlap = partial(overlapping, iou_threshold=0.45, union_margin=0)
-    expected = suppress(boxes, scores, labels, overlap)
-    assert 0 < expected.sum() < 1600
-    assert torch.equal(suppress_by_class(boxes, scores, labels, overlap), expected)
-
-
 def test_boxes_are_cut_at_the_image() -> None:
     found = detect_boxes([[-0.2, 0.1, 0.5, 1.4]], [[0, 4]])
     assert found.boxes[0, 0].tolist() == pytest.approx([0, 0.1, 0.5, 1])
