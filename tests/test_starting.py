@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
+from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from verbs import SMALL, last, metrics, results, run
 
+from ssd.weights.__main__ import main as convert
 from ssd.weights.checkpoints import read_checkpoint
 
 
@@ -151,3 +154,42 @@ def test_logging_never_changes_training(root: Path, tmp_path: Path) -> None:
         assert torch.equal(value, theirs[name]), name
     assert (tmp_path / "much" / "examples" / "augmented.png").exists()
     assert not (tmp_path / "little" / "examples").exists()
+
+
+def other_words(model: str) -> list[str]:
+    """SMALL for another model, at the size that makes it quick."""
+    own = [word for word in SMALL if not word.startswith("model.")]
+    return [*own, f"model={model}", "model.image_size=64"]
+
+
+def test_weights_are_fetched_for_a_start_and_not_for_a_resume(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub/checkpoints" / Path(MobileNet_V2_Weights.IMAGENET1K_V1.url).name
+    file.parent.mkdir(parents=True)
+    torch.save(mobilenet_v2().state_dict(), file)
+    words = [*other_words("ssdlite320_mobilenet_v2"), f"data.root={root}", "data.test_split=null"]
+    words.append(f"hydra.run.dir={tmp_path}/run")
+    assert run("train", *words, "trainer.max_steps=1", "val_every=1") == 0
+    file.unlink()
+    assert run("train", *words, "trainer.max_steps=2", "val_every=1", "resume=latest") == 0
+    assert last(tmp_path / "run")["global_step"] == 2
+
+
+def test_another_projects_weights_are_scored_and_trained_on(root: Path, tmp_path: Path) -> None:
+    theirs = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=3)
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    ours = tmp_path / "ours.ckpt"
+    convert([str(tmp_path / "theirs.pth"), str(ours), "--classes", "dog,horse"])
+    words = [*other_words("ssdlite320_mobilenet_v3"), f"data.root={root}"]
+    words += ["model.reduced_tail=true", "model.pretrained=false", f"hydra.run.dir={tmp_path}/run"]
+    assert run("train", *words, "trainer.max_steps=2", f"init.checkpoint={ours}") == 0
+    log = (tmp_path / "run" / "train.log").read_text()
+    assert "copied by class name: the background, dog; starting new: cat" in log
+    score = ["trainer=cpu", f"hydra.run.dir={tmp_path}/score", "detecting.score_threshold=0.4"]
+    data = ["data=voc", f"data.root={root}", "data.test_split=test", "data.bad_box=drop"]
+    assert run("evaluate", f"checkpoint={ours}", *data, *score) == 1  # its dogs and horses
+    convert([str(tmp_path / "theirs.pth"), f"{ours}2", "--classes", "cat,dog"])
+    assert run("evaluate", f"checkpoint={ours}2", *data, *score) == 0
+    assert results(tmp_path / "score")["checkpoint"] == f"{ours}2"
