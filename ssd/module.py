@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from ssd.errors import ConfigError
 from ssd.metric import SUMMARY, DetectionMetric, coco_ground_truth, coco_results
 from ssd.models import SSD
+from ssd.models.ssd import norms_one_cell
 from ssd.ops.detecting import detect
 from ssd.optim.parameters import decay_loss
 from ssd.optim.table import training_table
@@ -92,6 +93,13 @@ class SSDModule(pl.LightningModule):
                 "precision=16-mixed; use precision=bf16-mixed or 32-true, or do not accumulate"
             )
         shares = self.parts * self.trainer.world_size
+        batch_size = self.trainer.datamodule.batch_size
+        if batch_size == shares and norms_one_cell(self.network):
+            raise ConfigError(
+                f"data.batch_size={batch_size} is one image at a time in this run, and a batch norm "
+                "over one cell of one image learns nothing; give more images, fewer accumulated "
+                "parts or devices, or a larger model.image_size"
+            )
         if shares > 1 and self.loss.mines_over_batch:
             log.warning(
                 "loss.mining works over each of the %d parts of a step, not over all its images",

@@ -259,6 +259,14 @@ def test_accumulation_in_half_precision_is_refused(root: Path, tmp_path: Path) -
         run.fit(make_module(), data_module(root))
 
 
+def test_one_image_at_a_time_is_refused_where_a_norm_has_one_cell(
+    root: Path, tmp_path: Path
+) -> None:
+    run = trainer(tmp_path, accumulate_grad_batches=8)  # of 8 images; the last map has 1x1 cells
+    with pytest.raises(ConfigError, match=r"data\.batch_size=8 is one image at a time"):
+        run.fit(make_module(), data_module(root))
+
+
 def test_a_step_on_images_without_objects_changes_the_network(tmp_path: Path) -> None:
     box = ("dog", 1, 1, 9, 9)
     root = write_voc(tmp_path, {"train": {f"i{k}": [] for k in range(8)}, "test": {"t": [box]}})

@@ -115,6 +115,24 @@ def feature_shapes(features: nn.Module, image_size: tuple[int, int]) -> list[tup
     return [tuple(m.shape[1:]) for m in maps]
 
 
+@torch.no_grad()
+def norms_one_cell(network: SSD) -> bool:
+    """Whether a batch norm sees maps of one cell, which a batch of one image cannot train."""
+    seen: list[int] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0, 0].numel()))
+        for module in network.modules()
+        if isinstance(module, nn.BatchNorm2d)
+    ]
+    training = network.training
+    empty = torch.zeros(1, 3, *network.image_size, dtype=torch.uint8, device=network.anchors.device)
+    network.eval()(empty)
+    network.train(training)
+    for hook in hooks:
+        hook.remove()
+    return 1 in seen
+
+
 def make_top_down(channels: Sequence[int], width: int) -> TopDown:
     if width < 1:
         raise ConfigError(f"model.top_down={width}: give channels, or null for no pyramid network")
