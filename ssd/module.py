@@ -96,9 +96,9 @@ class SSDModule(pl.LightningModule):
         batch_size = self.trainer.datamodule.batch_size
         if batch_size == shares and norms_one_cell(self.network):
             raise ConfigError(
-                f"data.batch_size={batch_size} is one image at a time in this run, and a batch norm "
-                "over one cell of one image learns nothing; give more images, fewer accumulated "
-                "parts or devices, or a larger model.image_size"
+                f"data.batch_size={batch_size} is one image at a time in this run, and a batch "
+                "norm over one cell of one image learns nothing; give more images, fewer "
+                "accumulated parts or devices, or a larger model.image_size"
             )
         if shares > 1 and self.loss.mines_over_batch:
             log.warning(
