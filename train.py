@@ -100,12 +100,15 @@ def build_module(
     from ssd.optim.parameters import freeze, make_optimizer
     from ssd.weights.warm_start import warm_start
 
-    fetched = {"pretrained": False} if resumed and "pretrained" in cfg.model else {}
+    whole = cfg.init.checkpoint and not cfg.init.exclude and cfg.init.missing == "error"
+    known = resumed or whole  # all weights come from a file, so none are fetched
+    fetched = {"pretrained": False} if known and "pretrained" in cfg.model else {}
     network = make(cfg.model, num_classes=len(classes) + 1, **fetched)
     if resumed and cfg.init.checkpoint:
         log.info("resume wins: init.checkpoint=%s is not read", cfg.init.checkpoint)
     elif cfg.init.checkpoint is not None:
-        log.info("\n".join(warm_start(network, classes, **cli.plain(cfg.init))))
+        model = model_arguments(cfg.model)
+        log.info("\n".join(warm_start(network, classes, model, **cli.plain(cfg.init))))
     elif cfg.init.exclude or cfg.init.rename or cfg.init.missing != "error":
         raise ConfigError("init.exclude, rename and missing are of no use without init.checkpoint=")
     freeze(network, recipe["trainable"])

@@ -1,9 +1,13 @@
 """The networks of conf/model, without what takes a download or a GPU."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
 from omegaconf import OmegaConf
+from torchvision.models import WeightsEnum
 
 from ssd import models
 from ssd.models import SSD
@@ -22,3 +26,18 @@ def arguments(option: str, **changes: Any) -> dict[str, Any]:
 def make_network(option: str, num_classes: int = 21, **changes: Any) -> SSD:
     chosen = arguments(option, **changes)
     return getattr(models, chosen.pop("name"))(num_classes=num_classes, **chosen)
+
+
+def publish(
+    weights: dict[str, torch.Tensor],
+    entry: WeightsEnum,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """Put weights where torchvision fetches those of an entry from; returns the cache's file."""
+    monkeypatch.setenv("TORCH_HOME", str(folder))
+    torch.save(weights, folder / "weights.pth")
+    checksum = hashlib.sha256((folder / "weights.pth").read_bytes()).hexdigest()[:8]
+    source = (folder / "weights.pth").rename(folder / f"weights-{checksum}.pth")
+    monkeypatch.setattr(entry.value, "url", source.as_uri())
+    return folder / "hub" / "checkpoints" / source.name

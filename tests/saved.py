@@ -48,7 +48,7 @@ def start(
     network: SSD, path: str | Path, classes: list[str] = CLASSES, **changes: Any
 ) -> list[str]:
     options = {"exclude": [], "rename": [], "missing": "error", **changes}
-    return warm_start(network, classes, path, **options)
+    return warm_start(network, classes, options.pop("model", MODEL), path, **options)
 
 
 def copies(network: SSD) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Checkpoints to use, whoever wrote them; the command that makes them; starts from them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -106,7 +107,7 @@ def test_the_command_writes_a_checkpoint_that_detects(
     assert capsys.readouterr().out.splitlines()[-1] == str(out)
     network = build_network(read_checkpoint(out))
     assert torch.equal(
-        network.heads[0].classify.weight,
+        network.heads["0"].classify.weight,
         lite["head.classification_head.module_list.0.1.weight"],
     )
     assert not list(tmp_path.glob("*.part"))
@@ -117,6 +118,9 @@ def test_the_command_takes_other_anchor_sizes(tmp_path: Path) -> None:
     out = tmp_path / "out.ckpt"
     main([str(save(tmp_path / "a.pth", weights)), str(out), "--anchor-sizes", "voc"])
     assert build_network(read_checkpoint(out)).anchors[0, 2] == pytest.approx(0.1)
+    out, sizes = tmp_path / "other.ckpt", "15,60,111,162,213,264,315"
+    main([str(tmp_path / "a.pth"), str(out), "--anchor-sizes", sizes])
+    assert build_network(read_checkpoint(out)).anchors[0, 2] == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize("name", ["lite", "vgg"])
@@ -141,8 +145,50 @@ def test_other_anchors_than_torchvisions_are_said_on_the_way_back(
     content = checkpoint(network)
     content["ssd"]["model"] = arguments("ssd300_vgg16")
     main([str(save(tmp_path / "a.ckpt", content)), str(tmp_path / "b.pth"), "--to", "torchvision"])
-    assert "anchor_sizes=voc" in caplog.text
+    assert "go with model.anchor_sizes=voc, which torchvision's" in caplog.text
     assert "clip_anchors=never" in caplog.text
+
+
+def test_a_file_for_another_model_says_which(tmp_path: Path) -> None:
+    weights = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=21).state_dict()
+    path = save(tmp_path / "a.pth", weights)
+    said = r"of torchvision ssd300_vgg16 for ssd300_vgg16, but this run's model is ssd_small"
+    with pytest.raises(ValueError, match=said):
+        start(make(), path)
+
+
+def test_a_network_with_a_finer_level_starts_from_one_without(tmp_path: Path) -> None:
+    old = make_network("ssdlite320_mobilenet_v2", 3)
+    new = make_network("ssdlite320_mobilenet_v2", 3, finer_levels=2)
+    content = checkpoint(old)
+    model = arguments("ssdlite320_mobilenet_v2")
+    content["ssd"]["model"] = model
+    path = save(tmp_path / "a.ckpt", content)
+    report = start(new, path, model=model, exclude=["heads.finer1", "heads.finer2"])
+    assert "loaded" in report[0]
+    for name, value in old.state_dict().items():
+        assert torch.equal(new.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content["ssd"].pop("model"),
+        lambda content: content["ssd"].update(model=["ssd_small"]),
+        lambda content: content["ssd"]["model"].update(name="SSD"),
+        lambda content: content["ssd"]["model"].update(colour=1),
+        lambda content: content.pop("state_dict"),
+        lambda content: content["state_dict"].popitem(),
+        lambda content: content["ssd"].pop("classes"),
+    ],
+)
+def test_a_checkpoint_of_this_project_that_is_wrong_inside_is_one_line(damage: Any) -> None:
+    content = checkpoint(make())
+    content["ssd"]["model"] = dict(content["ssd"]["model"])
+    damage(content)
+    with pytest.raises(ValueError, match="checkpoint") as caught:
+        build_network(content)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +197,10 @@ def test_other_anchors_than_torchvisions_are_said_on_the_way_back(
         (["a.ckpt", "b.pth", "--to", "torchvision"], "torchvision has no ssd_small"),
         (["a.ckpt", "a.ckpt"], "is there already"),
         (["none.ckpt", "b.ckpt"], "no such checkpoint"),
+        (["a.ckpt", "none/b.ckpt"], "no such folder"),
+        (["a.ckpt", "b.pth", "--classes", "a,b"], "says its classes"),
+        (["a.ckpt", "b.pth", "--classes", "a,,b"], "every name once"),
+        (["a.ckpt", "b.pth", "--anchor-sizes", "30,x"], "numbers as in 30,60"),
     ],
 )
 def test_the_commands_mistakes_are_one_line(
@@ -177,11 +227,13 @@ def test_training_starts_from_another_projects_weights_class_by_class(tmp_path: 
     path = save(tmp_path / "a.pth", {"model": theirs.state_dict()})
     classes = ["zebra", "dog", "aeroplane"]
     network = make_network("ssdlite320_mobilenet_v3", num_classes=4, reduced_tail=True)
-    report = start(network, path, classes)
-    assert report[0].startswith("recognised as torchvision ssdlite320_mobilenet_v3_large, with ")
+    model = arguments("ssdlite320_mobilenet_v3", reduced_tail=True, clip_anchors="never")
+    report = start(network, path, classes, model=model)
+    assert "learned with model.clip_anchors=sides, here never" in "\n".join(report)
+    assert report[0] == "recognised as torchvision ssdlite320_mobilenet_v3_large"
     assert "taken for those of VOC or COCO" in report[1]
     assert "dog, aeroplane; starting new: zebra" in "\n".join(report)
-    ours = network.heads[2].classify.weight.unflatten(0, (-1, 4))
+    ours = network.heads["2"].classify.weight.unflatten(0, (-1, 4))
     rows = theirs.head.classification_head.module_list[2][1].weight.unflatten(0, (-1, 21))
     for name, row in names.items():
         assert torch.equal(ours[:, classes.index(name) + 1], rows[:, row])
@@ -192,7 +244,8 @@ def test_a_backbone_alone_starts_a_network_whose_rest_is_new(tmp_path: Path) -> 
     backbone = donor.features.backbone.state_dict()
     heads = network.heads.state_dict()
     heads = {name: value.clone() for name, value in heads.items()}
-    report = start(network, save(tmp_path / "vgg16_reducedfc.pth", dict(backbone)))
+    path = save(tmp_path / "vgg16_reducedfc.pth", dict(backbone))
+    report = start(network, path, model=arguments("ssd300_vgg16"))
     assert report[0] == "recognised as VGG16-reducedfc"
     ours = network.features.backbone.state_dict()
     assert all(torch.equal(ours[name], value) for name, value in backbone.items())

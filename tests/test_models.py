@@ -124,8 +124,8 @@ def test_without_dropout_training_computes_what_evaluation_does(vgg: SSD) -> Non
 @pytest.mark.parametrize("model", [small, vgg300], ids=["small", "vgg"])
 def test_heads_with_a_prior_say_background_by_softmax_and_by_sigmoid(model: Any) -> None:
     network = model(num_classes=5)
-    start_as_background(network.heads, object_prior=0.01)
-    for head in network.heads:
+    start_as_background(network.heads.values(), object_prior=0.01)
+    for head in network.heads.values():
         bias = head.classify.bias.detach().view(-1, 5)
         assert bias.softmax(dim=1)[:, 1:].sum(dim=1).tolist() == pytest.approx([0.01] * len(bias))
         assert (bias[:, 1:].sigmoid().sum(dim=1) < 0.011).all()
@@ -140,7 +140,7 @@ def test_a_new_small_network_says_background() -> None:
 
 def test_a_network_without_a_prior_says_nothing_yet() -> None:
     for network in (small(prior=None), vgg300()):
-        assert all(head.classify.bias.detach().abs().max() < 0.1 for head in network.heads)
+        assert all(head.classify.bias.detach().abs().max() < 0.1 for head in network.heads.values())
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from networks import publish
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from verbs import SMALL, last, metrics, results, run
@@ -165,16 +166,17 @@ def other_words(model: str) -> list[str]:
 def test_weights_are_fetched_for_a_start_and_not_for_a_resume(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    file = tmp_path / "hub/checkpoints" / Path(MobileNet_V2_Weights.IMAGENET1K_V1.url).name
-    file.parent.mkdir(parents=True)
-    torch.save(mobilenet_v2().state_dict(), file)
+    entry = MobileNet_V2_Weights.IMAGENET1K_V1
+    cached = publish(mobilenet_v2().state_dict(), entry, tmp_path, monkeypatch)
     words = [*other_words("ssdlite320_mobilenet_v2"), f"data.root={root}", "data.test_split=null"]
     words.append(f"hydra.run.dir={tmp_path}/run")
     assert run("train", *words, "trainer.max_steps=1", "val_every=1") == 0
-    file.unlink()
+    cached.rename(tmp_path / "gone.pth")
+    monkeypatch.setattr(entry.value, "url", (tmp_path / "none-00000000.pth").as_uri())
     assert run("train", *words, "trainer.max_steps=2", "val_every=1", "resume=latest") == 0
     assert last(tmp_path / "run")["global_step"] == 2
+    start = [f"init.checkpoint={tmp_path}/run", f"hydra.run.dir={tmp_path}/other"]
+    assert run("train", *words, "trainer.max_steps=1", "val_every=1", *start) == 0
 
 
 def test_another_projects_weights_are_scored_and_trained_on(root: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_pixels_are_normalised_as_the_backbone_has_learned() -> None:
 def test_extra_levels_go_on_halving() -> None:
     network = timm_ssd("test_resnet", image_size=96, extra_channels=[64])
     assert len(network.heads) == 4
-    assert network.heads[-1].classify.in_channels == 64
+    assert [*network.heads.values()][-1].classify.in_channels == 64
 
 
 def test_an_unknown_backbone_names_near_ones() -> None:

@@ -31,7 +31,10 @@ def is_users(error: BaseException) -> bool:
 def missing_package(error: BaseException) -> str | None:
     """The package of a `_target_` that Hydra does not find, or that Lightning's logger lacks."""
     found = re.match(r"(?:Error loading|Requirement) '(\w+)", str(error))
-    return found[1] if found and isinstance(error, ImportError) else None
+    if found and isinstance(error, ImportError):
+        return found[1]
+    name = getattr(error, "name", None)
+    return name if isinstance(error, ModuleNotFoundError) and name in EXTRAS else None
 
 
 def is_secondary(error: BaseException) -> bool:

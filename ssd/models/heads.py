@@ -42,7 +42,7 @@ class Head(nn.Module):
         features = self.tower(features)
         logits = self.classify(self.before_classify(features)).permute(0, 2, 3, 1)
         offsets = self.locate(self.before_locate(features)).permute(0, 2, 3, 1)
-        batch = len(features)
+        batch = features.shape[0]  # len() would fix it in an export
         return logits.reshape(batch, -1, self.num_classes), offsets.reshape(batch, -1, 4)
 
 

@@ -41,8 +41,19 @@ class L2Norm(nn.Module):
             return unit * self.scale.view(-1, 1, 1)
 
 
+class Halving(nn.Module):
+    """A block that halves the picture, in two steps: what widens the map before that, which can be
+    a level, and the rest."""
+
+    def __init__(self, widen: nn.Module, rest: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.widen = widen
+        self.rest = nn.Sequential(*rest)
+
+
 class Tapped(nn.Sequential):
-    """Layers in a row, some of whose outputs are feature maps: those of the indices `taps`."""
+    """Layers in a row, some of whose outputs are feature maps: those of the indices `taps`. Of a
+    `Halving` it is the output of its first step."""
 
     def __init__(self, layers: Iterable[nn.Module], taps: Collection[int]) -> None:
         super().__init__(*layers)
@@ -51,9 +62,11 @@ class Tapped(nn.Sequential):
     def forward(self, features: Tensor) -> list[Tensor]:
         maps = []
         for index, layer in enumerate(self):
-            features = layer(features)
+            halves = isinstance(layer, Halving)
+            features = layer.widen(features) if halves else layer(features)
             if index in self.taps:
                 maps.append(features)
+            features = layer.rest(features) if halves else features
         return maps
 
 

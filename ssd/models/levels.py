@@ -23,19 +23,27 @@ def make_levels(
     ratios: Sequence[tuple[float, ...]],
 ) -> list[Level]:
     """One `Level` for each stride. sizes: one more than there are strides."""
-    if len(sizes) != len(strides) + 1 or min(sizes) <= 0:
+    if len(sizes) != len(strides) + 1 or not all(is_size(size) for size in sizes):
         raise ConfigError(
-            f"model.anchor_sizes={list(sizes)}: give {len(strides) + 1} sizes above 0, one for "
-            f"each of the {len(strides)} levels and one beyond"
+            f"model.anchor_sizes={list(sizes)}: give {len(strides) + 1} sizes of at least a pixel, "
+            f"one for each of the {len(strides)} levels and one beyond"
         )
     rows = zip(strides, sizes[:-1], sizes[1:], ratios, strict=True)
     return [Level(stride, size, next_size, shapes) for stride, size, next_size, shapes in rows]
+
+
+def is_size(size: object) -> bool:
+    return isinstance(size, int | float) and size >= 1
 
 
 def chosen_sizes(
     anchor_sizes: str | Sequence[float], tables: dict[str, Sequence[float]], *others: str
 ) -> Sequence[float]:
     """The sizes of a table by its name, or those given. others: names that are known besides"""
+    if not isinstance(anchor_sizes, str | Sequence):
+        raise ConfigError(
+            f"model.anchor_sizes={anchor_sizes}: give {' or '.join(tables)}, or a list of sizes"
+        )
     if isinstance(anchor_sizes, str):
         if anchor_sizes not in tables:
             known = (*tables, *others, "a list of sizes in pixels")

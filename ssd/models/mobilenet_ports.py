@@ -75,7 +75,7 @@ def ssdlite300_mobilenet_v2(
         InvertedResidual(channels[i], channels[i + 1], stride=2, expand_ratio=ratio)
         for i, ratio in enumerate(RATIOS_V2)
     ]
-    features = Features(tapped(blocks, HALVING_V2[: finer_levels + 1]), extras)
+    features = Features(tapped(blocks, HALVING_V2, finer_levels), extras)
     xavier(features.extras if pretrained else features)
     separable = [common["separable_heads"]] * (finer_levels + 5) + [False]
     return port(features, anchor_sizes, finer_levels, separable, common)
@@ -106,4 +106,4 @@ def port(
     levels = make_levels(STRIDES, chosen_sizes(anchor_sizes, SIZES), [MANY] * len(STRIDES))
     levels = with_finer(levels, finer_levels)
     arguments = {**common, "separable_heads": separable}
-    return SSD(features, levels, REFERENCE, MEAN, STD, start=xavier, **arguments)
+    return SSD(features, levels, finer_levels, REFERENCE, MEAN, STD, start=xavier, **arguments)

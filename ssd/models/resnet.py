@@ -10,7 +10,7 @@ from torchvision.models import ResNet, get_model, get_model_weights
 from ssd.models.extras import HALVE, SHRINK, Features, extra_layers
 from ssd.models.layers import Tapped, xavier
 from ssd.models.levels import check_choice, chosen_sizes, make_levels, with_finer
-from ssd.models.pretrained import fetching
+from ssd.models.pretrained import imagenet_weights
 from ssd.models.ssd import SSD, Common
 from ssd.models.vgg import RATIOS_300, SIZES_300, STRIDES_300
 
@@ -55,14 +55,16 @@ def ssd300_resnet(
     taps = (LAYER1, LAYER3) if finer_levels else (LAYER3,)
     features = Features(Tapped(list(resnet.children())[: LAYER3 + 1], taps), extras)
     levels = make_levels(STRIDES_300, chosen_sizes(anchor_sizes, SIZES_300), RATIOS_300)
-    return SSD(features, with_finer(levels, finer_levels), 300, MEAN, STD, start=xavier, **common)
+    levels = with_finer(levels, finer_levels)
+    return SSD(features, levels, finer_levels, 300, MEAN, STD, start=xavier, **common)
 
 
 def backbone(depth: int, pretrained: bool) -> ResNet:
     """torchvision's ResNet with a conv4_x of stride 1."""
-    weights = get_model_weights(f"resnet{depth}").IMAGENET1K_V1
-    with fetching(weights.url):
-        resnet = get_model(f"resnet{depth}", weights=weights if pretrained else None)
+    resnet = get_model(f"resnet{depth}", weights=None)
+    if pretrained:
+        weights = get_model_weights(f"resnet{depth}").IMAGENET1K_V1
+        resnet.load_state_dict(imagenet_weights(weights))
     for layer in resnet.layer3[0].modules():
         if isinstance(layer, nn.Conv2d):
             layer.stride = (1, 1)

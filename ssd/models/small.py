@@ -48,4 +48,4 @@ def ssd_small(width: float, finer_levels: int, **common: Unpack[Common]) -> SSD:
     taps = range(FIRST - finer_levels, len(STAGES))
     features = Features(Tapped(stages(width), taps), extras=[])
     levels = with_finer(LEVELS, finer_levels)
-    return SSD(features, levels, REFERENCE, MEAN, STD, start=None, **common)
+    return SSD(features, levels, finer_levels, REFERENCE, MEAN, STD, start=None, **common)

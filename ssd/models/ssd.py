@@ -40,6 +40,7 @@ class SSD(nn.Module):
 
     features: a module that turns normalised images into one feature map a level, finest first
     levels: the anchors of each map, written for an input whose shorter side is `reference`
+    finer_levels: how many of them, the first, the architecture has not by itself
     mean, std: see `Normalize`; start: initialises new heads, None for torch's own start
     separable_heads: of all levels, or of each; the rest: see `Common`
     `anchors`: (A, 4) cxcywh, a buffer that follows the network and stays out of checkpoints
@@ -51,6 +52,7 @@ class SSD(nn.Module):
         self,
         features: nn.Module,
         levels: Levels,
+        finer_levels: int,
         reference: int,
         mean: Sequence[float],
         std: Sequence[float],
@@ -76,14 +78,18 @@ class SSD(nn.Module):
             channels = [top_down] * len(maps)
         if isinstance(separable_heads, bool):
             separable_heads = [separable_heads] * len(maps)
-        self.heads = nn.ModuleList(
+        heads = [
             Head(width, len(level.shapes), num_classes, separable, head_width)
             for width, level, separable in zip(channels, levels, separable_heads, strict=True)
-        )
+        ]
+        # by level, so that weights fit a network with another number of finer levels
+        names = [f"finer{n}" for n in range(finer_levels, 0, -1)]
+        names += [str(n) for n in range(len(heads) - finer_levels)]
+        self.heads = nn.ModuleDict(zip(names, heads, strict=True))
         if start is not None:
             start(self.heads)
         if object_prior is not None:
-            start_as_background(self.heads, object_prior)
+            start_as_background(heads, object_prior)
         cells = [(height, width) for _, height, width in maps]
         anchors = pyramid_anchors(levels, cells, self.image_size, reference, clip_anchors)
         self.register_buffer("anchors", anchors, persistent=False)
@@ -94,7 +100,7 @@ class SSD(nn.Module):
         if self.top_down is not None:
             maps = self.top_down(maps)
         logits, offsets = zip(
-            *(head(m) for head, m in zip(self.heads, maps, strict=True)), strict=True
+            *(head(m) for head, m in zip(self.heads.values(), maps, strict=True)), strict=True
         )
         return Predictions(torch.cat(logits, dim=1).float(), torch.cat(offsets, dim=1).float())
 
@@ -108,8 +114,8 @@ def feature_shapes(features: nn.Module, image_size: tuple[int, int]) -> list[tup
     except (RuntimeError, AssertionError) as error:
         height, width = image_size
         raise ConfigError(
-            f"model.image_size=[{height},{width}] does not suit this network, multiples of 32 suit "
-            f"most: {error or type(error).__name__}"
+            f"model.image_size=[{height},{width}] does not suit this network, give larger sides, "
+            f"or multiples of 32: {error or type(error).__name__}"
         ) from error
     features.train(training)
     return [tuple(m.shape[1:]) for m in maps]
@@ -117,20 +123,23 @@ def feature_shapes(features: nn.Module, image_size: tuple[int, int]) -> list[tup
 
 @torch.no_grad()
 def norms_one_cell(network: SSD) -> bool:
-    """Whether a batch norm sees maps of one cell, which a batch of one image cannot train."""
-    seen: list[int] = []
+    """Whether a batch norm that is training sees maps of one cell, which a batch of one image
+    cannot train."""
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+    cells: list[int] = []
     hooks = [
-        module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0, 0].numel()))
-        for module in network.modules()
-        if isinstance(module, nn.BatchNorm2d)
+        norm.register_forward_pre_hook(lambda _, inputs: cells.append(inputs[0][0, 0].numel()))
+        for norm in norms
     ]
-    training = network.training
-    empty = torch.zeros(1, 3, *network.image_size, dtype=torch.uint8, device=network.anchors.device)
-    network.eval()(empty)
-    network.train(training)
-    for hook in hooks:
+    for norm in norms:
+        norm.eval()
+    network(
+        torch.zeros(1, 3, *network.image_size, dtype=torch.uint8, device=network.anchors.device)
+    )
+    for norm, hook in zip(norms, hooks, strict=True):
+        norm.train()
         hook.remove()
-    return 1 in seen
+    return 1 in cells
 
 
 def make_top_down(channels: Sequence[int], width: int) -> TopDown:
@@ -141,8 +150,9 @@ def make_top_down(channels: Sequence[int], width: int) -> TopDown:
 
 def side_pair(image_size: int | Sequence[int]) -> tuple[int, int]:
     """(height, width) of an input given as one side or as both."""
-    sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(sides) != 2 or min(sides) < 1:
+    several = isinstance(image_size, Sequence) and not isinstance(image_size, str)
+    sides = tuple(image_size) if several else (image_size, image_size)
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
         raise ConfigError(
             f"model.image_size={image_size}: give one side or [height, width], in pixels"
         )

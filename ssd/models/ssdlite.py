@@ -13,9 +13,9 @@ from torchvision.models import (
 
 from ssd.errors import ConfigError
 from ssd.models.extras import Features, separable_layers
-from ssd.models.layers import Tapped
+from ssd.models.layers import Halving, Tapped
 from ssd.models.levels import MANY, check_choice, chosen_sizes, make_levels, with_finer
-from ssd.models.pretrained import fetching
+from ssd.models.pretrained import imagenet_weights
 from ssd.models.ssd import SSD, Common
 
 MEAN = STD = (127.5, 127.5, 127.5)
@@ -27,8 +27,7 @@ SIZES = {"lite": [REFERENCE * percent / 100 for percent in (20, 35, 50, 65, 80, 
 SPREAD = (None,) * 6  # levels without a stride of their own
 EXTRAS = 4
 
-# The blocks that halve the picture: their first layers, which widen the map before that, are levels
-# at stride 16, 8 and 4.
+# The blocks that halve the picture from stride 16, 8 and 4 on
 HALVING_V2 = (14, 7, 4)
 HALVING_V3 = (13, 7, 4)
 FINER = (0, 1, 2)
@@ -43,7 +42,7 @@ def ssdlite320_mobilenet_v2(
 ) -> SSD:
     """Six levels from stride 16. Arguments as for V3, whose layout this follows."""
     check_choice("finer_levels", finer_levels, FINER)
-    backbone = tapped(imagenet_v2(pretrained), HALVING_V2[: finer_levels + 1])
+    backbone = tapped(imagenet_v2(pretrained), HALVING_V2, finer_levels)
     return ssdlite(backbone, pretrained, 1280, extra_channels, anchor_sizes, finer_levels, common)
 
 
@@ -66,12 +65,10 @@ def ssdlite320_mobilenet_v3(
     check_choice("finer_levels", finer_levels, FINER)
     if pretrained and reduced_tail:
         raise ConfigError("model.pretrained=true: those weights need model.reduced_tail=false")
-    weights = MobileNet_V3_Large_Weights.IMAGENET1K_V1
-    with fetching(weights.url):
-        blocks = mobilenet_v3_large(
-            weights=weights if pretrained else None, reduced_tail=reduced_tail
-        ).features
-    backbone = tapped(blocks, HALVING_V3[: finer_levels + 1])
+    network = mobilenet_v3_large(weights=None, reduced_tail=reduced_tail)
+    if pretrained:
+        network.load_state_dict(imagenet_weights(MobileNet_V3_Large_Weights.IMAGENET1K_V1))
+    backbone = tapped(network.features, HALVING_V3, finer_levels)
     channels = 480 if reduced_tail else 960
     return ssdlite(
         backbone, pretrained, channels, extra_channels, anchor_sizes, finer_levels, common
@@ -80,23 +77,22 @@ def ssdlite320_mobilenet_v3(
 
 def imagenet_v2(pretrained: bool) -> nn.Sequential:
     """torchvision's MobileNet V2 to its last 1x1 convolution, 1280 channels."""
-    weights = MobileNet_V2_Weights.IMAGENET1K_V1
-    with fetching(weights.url):
-        return mobilenet_v2(weights=weights if pretrained else None).features
+    network = mobilenet_v2(weights=None)
+    if pretrained:
+        network.load_state_dict(imagenet_weights(MobileNet_V2_Weights.IMAGENET1K_V1))
+    return network.features
 
 
-def tapped(blocks: Sequence[nn.Module], halving: Collection[int]) -> Tapped:
-    """The blocks in a row; the halving ones are taken apart behind the layer that widens."""
-    layers: list[nn.Module] = []
-    taps = []
-    for index, block in enumerate(blocks):
-        if index in halving:
-            widen, *rest = block.block if hasattr(block, "block") else block.conv
-            layers += [widen, nn.Sequential(*rest)]
-            taps.append(len(layers) - 2)
-        else:
-            layers.append(block)
-    return Tapped(layers, [*taps, len(layers) - 1])
+def tapped(blocks: Sequence[nn.Module], halving: Collection[int], finer_levels: int) -> Tapped:
+    """The blocks in a row; the last halving one and `finer_levels` before it are levels, and the
+    end. All of them are taken apart, so that names do not depend on that."""
+    layers = list(blocks)
+    for index in halving:
+        widen, *rest = (
+            layers[index].block if hasattr(blocks[index], "block") else blocks[index].conv
+        )
+        layers[index] = Halving(widen, rest)
+    return Tapped(layers, [*halving[: finer_levels + 1], len(layers) - 1])
 
 
 def ssdlite(
@@ -114,7 +110,7 @@ def ssdlite(
     normal(features.extras if pretrained else features)
     levels = make_levels(SPREAD, chosen_sizes(anchor_sizes, SIZES), [MANY] * len(SPREAD))
     levels = with_finer(levels, finer_levels)
-    network = SSD(features, levels, REFERENCE, MEAN, STD, start=normal, **common)
+    network = SSD(features, levels, finer_levels, REFERENCE, MEAN, STD, start=normal, **common)
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.eps, layer.momentum = NORM_EPS, NORM_MOMENTUM

@@ -65,13 +65,14 @@ def ssd_timm(
     for extra in extras:
         xavier(extra)
         strides = [*strides, strides[-1] * 2]
-    finer = sum(stride < FINEST for stride in strides)
-    levels = paper_levels(strides[finer:], anchor_sizes)
+    if finer_levels and strides[0] >= FINEST:
+        raise ConfigError(f"model.finer_levels=1: {backbone} has no map of stride 4; give 0")
+    levels = paper_levels(strides[finer_levels:], anchor_sizes)
     cfg = body.default_cfg
     mean, std = ([255 * value for value in cfg[name]] for name in ("mean", "std"))
     features = Features(TimmMaps(body, taps), extras)
-    levels = with_finer(levels, finer)
-    return SSD(features, levels, REFERENCE, mean, std, start=xavier, **common)
+    levels = with_finer(levels, finer_levels)
+    return SSD(features, levels, finer_levels, REFERENCE, mean, std, start=xavier, **common)
 
 
 def paper_levels(strides: Sequence[int], sizes: Sequence[float] | None) -> list[Level]:
@@ -91,16 +92,18 @@ def make_backbone(name: str, pretrained: bool, image_size: tuple[int, int]) -> n
         near = get_close_matches(name, timm.list_models(), n=3, cutoff=0)
         raise ConfigError(f"model.backbone={name}: timm has no such model; near {', '.join(near)}")
     settings: dict[str, Any] = {"features_only": True}
-    cfg = timm.get_pretrained_cfg(name)
-    if cfg is not None and cfg.fixed_input_size:
-        settings["img_size"] = image_size
     try:
+        cfg = timm.get_pretrained_cfg(name)
+        if cfg is not None and cfg.fixed_input_size:
+            settings["img_size"] = image_size
         network = timm.create_model(name, pretrained=False, **settings)
     except (RuntimeError, AssertionError, AttributeError, TypeError) as error:
         cause = str(error).splitlines()[0]
-        raise ConfigError(f"model.backbone={name} gives no feature maps: {cause}") from error
+        raise ConfigError(f"model.backbone={name} cannot be a backbone: {cause}") from error
     if pretrained:
-        with fetching(f"timm's weights of {name}", "the cache of HF_HOME"):
+        with fetching(
+            f"timm's weights of {name}", "fetch them into the cache of HF_HOME elsewhere"
+        ):
             network = timm.create_model(name, pretrained=True, **settings)
     return network
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from torch import Tensor, nn
-from torchvision.models import VGG16_Weights, vgg16
+from torchvision.models import VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
 from ssd.errors import ConfigError
@@ -22,7 +22,7 @@ from ssd.models.levels import (
     with_finer,
 )
 from ssd.models.port_anchors import MXNET, TENSORFLOW
-from ssd.models.pretrained import fetching
+from ssd.models.pretrained import imagenet_weights
 from ssd.models.ssd import SSD, Common
 
 STD = (1.0, 1.0, 1.0)
@@ -114,13 +114,15 @@ def make_norm(norm: str, channels: int, scale: float) -> nn.Module:
 def vgg_layers(pretrained: bool) -> nn.Sequential:
     """torchvision's VGG-16 up to conv5_3 and pool5: new, or with the Caffe weights that torchvision
     keeps."""
-    if not pretrained:
-        layers = make_layers(cfgs["D"], batch_norm=False)  # without the classifier's 120 million
-        xavier(layers)
-        return layers
-    weights = VGG16_Weights.IMAGENET1K_FEATURES
-    with fetching(weights.url):
-        return vgg16(weights=weights).features
+    layers = make_layers(cfgs["D"], batch_norm=False)  # without the classifier's 120 million
+    xavier(layers)
+    if pretrained:
+        weights = imagenet_weights(VGG16_Weights.IMAGENET1K_FEATURES)
+        front = "features."
+        layers.load_state_dict(
+            {n.removeprefix(front): value for n, value in weights.items() if n.startswith(front)}
+        )
+    return layers
 
 
 def ssd300_vgg16(
@@ -148,7 +150,7 @@ def ssd300_vgg16(
     extras = extra_layers(1024, extra_channels, STEPS_300, extra_norm)
     check_choice("finer_levels", finer_levels, FINER)
     features = VGGFeatures(extras, pretrained, finer_levels > 0, conv4_3_norm, norm_scale, dropout)
-    return vgg_ssd(features, with_finer(levels, finer_levels), 300, mean, common)
+    return vgg_ssd(features, levels, finer_levels, 300, mean, common)
 
 
 def ssd512_vgg16(
@@ -169,7 +171,7 @@ def ssd512_vgg16(
     extras = extra_layers(1024, extra_channels, STEPS_512, extra_norm)
     check_choice("finer_levels", finer_levels, FINER)
     features = VGGFeatures(extras, pretrained, finer_levels > 0, conv4_3_norm, norm_scale, dropout)
-    return vgg_ssd(features, with_finer(levels, finer_levels), 512, mean, common)
+    return vgg_ssd(features, levels, finer_levels, 512, mean, common)
 
 
 def levels_300(anchor_sizes: str | Sequence[float]) -> Levels:
@@ -184,8 +186,14 @@ def levels_512(anchor_sizes: str | Sequence[float]) -> Levels:
 
 
 def vgg_ssd(
-    features: VGGFeatures, levels: Levels, reference: int, mean: Sequence[float], common: Common
+    features: VGGFeatures,
+    levels: Levels,
+    finer_levels: int,
+    reference: int,
+    mean: Sequence[float],
+    common: Common,
 ) -> SSD:
     if len(mean) != 3:
         raise ConfigError(f"model.mean={list(mean)}: give three numbers, for red, green and blue")
-    return SSD(features, levels, reference, mean, STD, start=xavier, **common)
+    levels = with_finer(levels, finer_levels)
+    return SSD(features, levels, finer_levels, reference, mean, STD, start=xavier, **common)

@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     )
     verb.add_argument(
         "--anchor-sizes",
-        metavar="NAME",
+        metavar="NAME|30,60,…",
         help="model.anchor_sizes, where the weights have learned with others than their project "
         "gives their number of classes",
     )
@@ -51,6 +51,7 @@ def main(arguments: list[str]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     source, target = Path(options.input).expanduser(), Path(options.output).expanduser()
     try:
+        check_target(target)
         write(converted(find_checkpoint(source), options), target)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
@@ -59,9 +60,29 @@ def main(arguments: list[str]) -> None:
 
 def converted(path: Path, options: argparse.Namespace) -> Any:
     if options.to == "torchvision":
+        if options.classes or options.anchor_sizes:
+            raise ValueError("--classes and --anchor-sizes are not for --to torchvision")
         return torchvision_weights(path)
-    classes = options.classes.split(",") if options.classes else None
-    return load_checkpoint(path, classes, options.anchor_sizes)
+    return load_checkpoint(path, names(options.classes), sizes(options.anchor_sizes))
+
+
+def names(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    given = [name.strip() for name in text.split(",")]
+    if not all(given) or len(set(given)) < len(given):
+        raise ValueError(f"--classes {text}: give every name once, with commas between")
+    return given
+
+
+def sizes(text: str | None) -> str | list[float] | None:
+    """A table's name, or numbers with commas between."""
+    if text is None or "," not in text:
+        return text
+    try:
+        return [float(size) for size in text.strip("[]").split(",")]
+    except ValueError:
+        raise ValueError(f"--anchor-sizes {text}: give a name, or numbers as in 30,60") from None
 
 
 def torchvision_weights(path: Path) -> dict[str, Tensor]:
@@ -72,14 +93,19 @@ def torchvision_weights(path: Path) -> dict[str, Tensor]:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     for fact in differences(model):
-        log.warning("torchvision's own constructor has another %s: tell it this one", fact)
+        log.warning("these weights go with %s, which torchvision's constructor has not", fact)
     return weights
+
+
+def check_target(path: Path) -> None:
+    if path.exists():
+        raise ValueError(f"{path} is there already; give another name, or remove it")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path.parent}: no such folder to write {path.name} into")
 
 
 def write(content: Any, path: Path) -> None:
     """All of the file or nothing: it appears under its name when it is whole."""
-    if path.exists():
-        raise ValueError(f"{path} is there already; give another name, or remove it")
     part = path.with_name(f"{path.name}.part")
     try:
         torch.save(content, part)

@@ -20,6 +20,7 @@ PREFIX = "network."  # of the network's weights in a checkpoint
 FOLDER = "checkpoints"
 BEST, LAST = "best.ckpt", "last.ckpt"
 LATEST = "latest"
+NETWORKS = [name for name in models.__all__ if name != "SSD"]
 
 
 def read_file(path: Path) -> Any:
@@ -130,15 +131,22 @@ def build_network(checkpoint: dict[str, Any]) -> SSD:
     The architecture is one of `ssd.models`, by name; nothing else that a file says is called.
     """
     description = checkpoint["ssd"]
-    arguments = dict(description["model"])
-    name = arguments.pop("name")
-    if name not in models.__all__:
-        raise ValueError(f"checkpoint of an unknown model {name!r}; known are {models.__all__}")
+    try:
+        arguments = dict(description["model"])
+        name = arguments.pop("name")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError("a checkpoint whose 'model' part names no network") from error
+    if name not in NETWORKS:
+        raise ValueError(f"checkpoint of an unknown model {name!r}; known are {NETWORKS}")
     if "pretrained" in arguments:
         arguments["pretrained"] = False  # the weights are in the file
-    network = getattr(models, name)(num_classes=len(description["classes"]) + 1, **arguments)
-    network.normalize = Normalize(**description["normalisation"])
-    network.load_state_dict(network_weights(checkpoint))
+    try:
+        network = getattr(models, name)(num_classes=len(description["classes"]) + 1, **arguments)
+        network.normalize = Normalize(**description["normalisation"])
+        network.load_state_dict(network_weights(checkpoint))
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        fault = " ".join(str(error).split())[:200]
+        raise ValueError(f"a checkpoint that does not fit its own {name}: {fault}") from error
     return network.eval()
 
 

@@ -17,7 +17,9 @@ log = logging.getLogger(__name__)
 
 
 def load_checkpoint(
-    path: Path, classes: Sequence[str] | None = None, anchor_sizes: str | None = None
+    path: Path,
+    classes: Sequence[str] | None = None,
+    anchor_sizes: str | Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """A checkpoint of this project as it is, or one made of another project's weights.
 
@@ -27,6 +29,8 @@ def load_checkpoint(
     """
     content = read_content(path)
     if is_checkpoint(content):
+        if classes or anchor_sizes:
+            raise ValueError(f"{path}: a checkpoint of this project says its classes and anchors")
         return checked(path, content)
     source = make_source(path, content)
     if source.converted is None:

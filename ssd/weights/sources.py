@@ -47,6 +47,7 @@ class Source(NamedTuple):
     classes: list[str] | None  # without the background; None where the file does not name them
     normalisation: dict[str, list[float]] | None  # the arguments of `models.layers.Normalize`
     step: int | None
+    model: dict[str, Any] | None  # the network's name in `ssd.models` and its arguments, if known
     converted: Converted | None  # where the file is another project's
 
     @property
@@ -69,12 +70,13 @@ def read_content(path: Path) -> Any:
 def make_source(path: Path, content: Any) -> Source:
     described = content.get("ssd") if isinstance(content, dict) else None
     if isinstance(described, dict) and described.keys() >= DESCRIBED and "state_dict" in content:
-        if described["format"] > FORMAT:
+        if not isinstance(described["format"], int) or described["format"] > FORMAT:
             raise ValueError(
                 f"{path}: checkpoint of format {described['format']}, this is format {FORMAT}"
             )
         weights, step = network_weights(content), content.get("global_step")
-        return Source(path, weights, described["classes"], described["normalisation"], step, None)
+        classes, pixels = described["classes"], described["normalisation"]
+        return Source(path, weights, classes, pixels, step, described.get("model"), None)
     weights = state_dict(content)
     if weights is None:
         raise ValueError(
@@ -82,9 +84,9 @@ def make_source(path: Path, content: Any) -> Source:
         )
     converted = convert(path, unwrapped(weights), content)
     if converted is None:
-        return Source(path, weights, None, None, None, None)
+        return Source(path, weights, None, None, None, None, None)
     classes = converted.classes or known_classes(converted.num_classes)
-    return Source(path, converted.weights, classes, None, None, converted)
+    return Source(path, converted.weights, classes, None, None, converted.model, converted)
 
 
 def unwrapped(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,7 +24,13 @@ from ssd.weights.renaming import file_names
 from ssd.weights.sources import Source, read_source
 
 MISSING = ("error", "ignore")
-TOLD = ("image_size", "anchor_sizes", "clip_anchors", "mean")  # what weights have learned with
+TOLD = (
+    "image_size",
+    "anchor_sizes",
+    "anchor_ratios",
+    "clip_anchors",
+    "mean",
+)  # what weights have learned with
 
 
 class Fates(NamedTuple):
@@ -41,6 +47,7 @@ class Fates(NamedTuple):
 def warm_start(
     network: SSD,
     classes: list[str],
+    model: dict[str, Any],
     checkpoint: str | Path,
     exclude: Sequence[str],
     rename: Sequence[str],
@@ -52,6 +59,7 @@ def warm_start(
     class, by name; without class names a class layer is copied where its shape is the same.
 
     classes: the network's, without the background
+    model: its name in `ssd.models` and its arguments
     checkpoint: a run folder, a checkpoint of this project, or a file with a state dict
     exclude: prefixes or patterns of the network's names: weights that start new
     rename: "old:new" prefixes, from the file's names to the network's; see `renaming.file_names`
@@ -67,6 +75,8 @@ def warm_start(
     ours = network.state_dict()  # shares its memory with the network
     if source.converted and source.converted.model is None:
         missing = "ignore"  # a backbone has nothing else
+    if missing == "error" and not exclude and source.model:
+        check_model(source, model)
     names = file_names(source.weights, ours, rename)
     theirs = {new: source.weights[old] for new, old in names.items()}
     shared = shared_classes(classes, source.classes)
@@ -87,7 +97,7 @@ def warm_start(
             copied += copy_classes(ours[name], theirs[name], shared)
         else:
             copied += ours[name].copy_(theirs[name]).numel()
-    report = [*recognised(source), loaded(found, copied, ours, source)]
+    report = [*recognised(source), loaded(found, copied, ours, source), *others(source, model)]
     if not by_class.isdisjoint(found.fitting):
         report.append(loaded_classes(classes, source.classes, shared))
     return report + reasons + normalisation(network, source)
@@ -136,20 +146,39 @@ def check(found: Fates, network: SSD, reasons: list[str], missing: str, path: Pa
         )
 
 
+def check_model(source: Source, model: dict[str, Any]) -> None:
+    """Raise where a file's weights are of another architecture, before their names are compared."""
+    theirs, ours = (one.get("name") for one in (source.model, model))
+    if theirs != ours:
+        whose = f" of {source.converted.project}" if source.converted else ""
+        raise ConfigError(
+            f"init.checkpoint={source.path} holds weights{whose} for {theirs}, but this run's "
+            f"model is {ours}; give the model= of that name, or init.missing=ignore takes what fits"
+        )
+
+
 def recognised(source: Source) -> list[str]:
-    """Whose weights they are, where that is known, and what a network that is to use them well has
-    like theirs."""
+    """Whose weights they are, where that is known."""
     if source.converted is None:
         return []
-    project, model = source.converted.project, source.converted.model or {}
-    theirs = [f"model.{key}={model[key]}" for key in TOLD if key in model]
-    lines = [f"recognised as {project}" + (f", with {' '.join(theirs)}" if theirs else "")]
+    lines = [f"recognised as {source.converted.project}"]
     if source.guessed and source.classes:
         lines.append(
             f"its {len(source.classes)} classes are taken for those of VOC or COCO, as the file "
             "names none; python -m ssd.weights --classes can"
         )
     return lines
+
+
+def others(source: Source, model: dict[str, Any]) -> list[str]:
+    """A line where the weights have learned with other anchors or pixels than this network has."""
+    theirs = source.model or {}
+    other = [
+        f"model.{key}={theirs[key]}, here {model[key]}".replace("'", "")
+        for key in TOLD
+        if key in theirs and key in model and theirs[key] != model[key]
+    ]
+    return [f"these weights have learned with {'; '.join(other)}"] if other else []
 
 
 def loaded(found: Fates, copied: int, ours: dict[str, Tensor], source: Source) -> str:

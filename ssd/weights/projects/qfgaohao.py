@@ -44,7 +44,11 @@ PLAIN_EXTRA = {"0": "0.0", "2": "1.0"}
 PAIR = {"0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1"}
 RESIDUAL = {**PAIR, "6": "2", "7": "3"}
 FIRST_RESIDUAL = {"0": "0.0", "1": "0.1", "3": "1", "4": "2"}  # it does not widen
-HALVING = {"0": "14.0", "1": "14.1", "3": "15.0.0", "4": "15.0.1", "6": "15.1", "7": "15.2"}
+HALVING = {
+    **{"0": "widen.0", "1": "widen.1"},
+    **{"3": "rest.0.0", "4": "rest.0.1", "6": "rest.1", "7": "rest.2"},
+}
+HALVING_BLOCKS = (4, 7, 14)
 
 
 def recognises(weights: Mapping[str, Tensor]) -> bool:
@@ -105,12 +109,13 @@ def v2_names() -> dict[str, str]:
     names = {
         "base_net.0": "features.backbone.0",
         **below("base_net.1.conv", "features.backbone.1.conv", FIRST_RESIDUAL),
-        **below("base_net.14.conv", "features.backbone", HALVING),
-        "base_net.18": "features.backbone.19",
+        "base_net.18": "features.backbone.18",
     }
-    for i in (*range(2, 14), 15, 16, 17):
-        ours = i if i < 14 else i + 1  # block 14 is two layers of ours
-        names |= below(f"base_net.{i}.conv", f"features.backbone.{ours}.conv", RESIDUAL)
+    for i in range(2, 18):
+        if i in HALVING_BLOCKS:
+            names |= below(f"base_net.{i}.conv", f"features.backbone.{i}", HALVING)
+        else:
+            names |= below(f"base_net.{i}.conv", f"features.backbone.{i}.conv", RESIDUAL)
     for i in range(4):
         names |= below(f"extras.{i}.conv", f"features.extras.{i}.conv", RESIDUAL)
     for head, name in HEADS.items():

@@ -56,8 +56,15 @@ SSDLITE_RULES = {
 }
 SSDLITE_NAMES = {
     "backbone.features.0": "features.backbone",
-    **{f"backbone.features.1.0.{i + 1}": f"features.backbone.14.{i}" for i in range(3)},
-    **{f"backbone.features.1.{i}": f"features.backbone.{14 + i}" for i in range(1, 4)},
+    **{f"backbone.features.0.{n}.block.0": f"features.backbone.{n}.widen" for n in (4, 7)},
+    **{
+        f"backbone.features.0.{n}.block.{i}": f"features.backbone.{n}.rest.{i - 1}"
+        for n, parts in ((4, 4), (7, 3))
+        for i in range(1, parts)
+    },
+    "backbone.features.0.13": "features.backbone.13.widen",
+    **{f"backbone.features.1.0.{i + 1}": f"features.backbone.13.rest.{i}" for i in range(3)},
+    **{f"backbone.features.1.{i}": f"features.backbone.{13 + i}" for i in range(1, 4)},
     "backbone.extra": "features.extras",
     **{f"{CLASSIFY}.{i}.0": f"heads.{i}.before_classify" for i in range(LEVELS)},
     **{f"{CLASSIFY}.{i}.1": f"heads.{i}.classify" for i in range(LEVELS)},
@@ -78,7 +85,7 @@ NOT_SHAPES = (
     "object_prior",
     "pretrained",
 )
-TOLD = NOT_SHAPES[:4]
+TOLD = (*NOT_SHAPES[:4], "reduced_tail")
 
 
 def recognises(weights: Mapping[str, Tensor]) -> bool:
@@ -91,7 +98,7 @@ def convert(weights: Mapping[str, Tensor], content: Any) -> Converted:
         ours = renamed(weights, SSD300_NAMES)
         return Converted("torchvision ssd300_vgg16", SSD300, ours, number, None, SSD300_RULES)
     number = count_classes(weights, f"{CLASSIFY}.0.1.bias", SSDLITE_ANCHORS)
-    whole = TAIL in weights and len(weights[TAIL]) == WHOLE_TAIL
+    whole = TAIL in weights and weights[TAIL].shape[:1] == (WHOLE_TAIL,)
     model = {**SSDLITE, "reduced_tail": not whole}
     name, ours = "torchvision ssdlite320_mobilenet_v3_large", renamed(weights, SSDLITE_NAMES)
     return Converted(name, model, ours, number, None, SSDLITE_RULES)
@@ -119,5 +126,7 @@ def convert_back(model: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dic
 
 def differences(model: Mapping[str, Any]) -> list[str]:
     """What torchvision's constructor is to be told besides, to detect the same with the weights."""
-    theirs = SSD300 if model["name"] == SSD300["name"] else SSDLITE
-    return [f"{key}={model[key]}" for key in TOLD if key in theirs and model[key] != theirs[key]]
+    theirs = SSD300 if model["name"] == SSD300["name"] else {**SSDLITE, "reduced_tail": True}
+    return [
+        f"model.{key}={model[key]}" for key in TOLD if key in theirs and model[key] != theirs[key]
+    ]
