@@ -65,7 +65,7 @@ def test_a_failing_run_of_a_sweep_is_marked_and_the_rest_go_on(root: Path, tmp_p
         (["trainable=[heads]"], 2, "freeze weights that have learned nothing"),
         (["init.exclude=[heads]"], 2, "of no use without init.checkpoint="),
         (["init.missing=ignor"], 2, "of no use without init.checkpoint="),
-        (["init.checkpoint=/nowhere"], 2, "init.checkpoint=/nowhere: /nowhere: no such checkpoint"),
+        (["init.checkpoint=/nowhere"], 2, "init.checkpoint: /nowhere: no such checkpoint"),
         (
             ["no_decay=biases"],
             2,
