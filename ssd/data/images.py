@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ssd.data.checks import Report
+
 cv2.setNumThreads(
     0
 )  # workers are the parallelism; threads inside them only get in each other's way
@@ -26,6 +28,24 @@ def read_size(path: str | Path) -> tuple[int, int]:
         raise ValueError(f"{path}: no such image") from None
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: not an image that can be opened ({error})") from None
+
+
+def header(
+    file: Path, annotated: tuple[int, int] | None, where: Path, report: Report
+) -> tuple[int, int] | None:
+    """The size of an image, which is also the annotated one where there is one; None where it is
+    not, or where the image cannot be read, and such images are left out. where: the annotation"""
+    try:
+        size = read_size(file)
+    except ValueError as error:
+        report.fault("bad_image", str(error))
+        return None
+    if annotated in (None, size):
+        return size
+    sides = [f"{width}x{height}" for width, height in (annotated, size)]
+    message = f"{where}: size is {sides[0]}, but {file.name} is {sides[1]}"
+    report.fault("size_mismatch", message)
+    return None
 
 
 def read_image(path: str | Path) -> np.ndarray:
