@@ -38,7 +38,7 @@ class DetectionDataModule(pl.LightningDataModule):
     more: further data sets, each with a `root` and whatever else of format, train_split, val_split,
     test_split and rename differs from the first's
     classes: names, or a text file of them, or None for those that occur, sorted
-    rename: class names in the files to those that they become; several may become one
+    rename: class names in the files to those that they become, or None; several may become one
     bad_box, bad_image, size_mismatch, unknown_class: "raise" or "drop", see `data.checks`
     train_difficult: whether difficult objects are trained on, as the Caffe code does
     batch_size: images of one optimizer step, over all devices and accumulations
@@ -56,7 +56,7 @@ class DetectionDataModule(pl.LightningDataModule):
         test_split: Split,
         more: Sequence[Mapping[str, Any]],
         classes: str | Sequence[str] | None,
-        rename: Mapping[str, str],
+        rename: Mapping[str, str] | None,
         bad_box: str,
         bad_image: str,
         size_mismatch: str,

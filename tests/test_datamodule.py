@@ -20,7 +20,7 @@ DEFAULTS = {
     "format": "voc",
     "more": [],
     "classes": None,
-    "rename": {},
+    "rename": None,
     **POLICIES,
     "train_difficult": True,
     "batch_size": 4,

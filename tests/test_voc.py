@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from voc import (
     POLICIES,
     annotation,
@@ -15,6 +16,7 @@ from voc import (
 
 from ssd.data.checks import Report
 from ssd.data.columns import to_annotations
+from ssd.data.formats import read_split
 from ssd.data.voc import read_ids
 
 CAT, DOG = ("cat", 1, 1, 60, 40), ("dog", 11, 6, 20, 15)
@@ -120,7 +122,7 @@ def test_a_box_over_the_border_is_clipped_and_counted(
     ("content", "message"),
     [
         ("", r"a\.xml: not XML"),
-        ("<html></html>", r"a\.xml: root is <html>"),
+        ("<html></html>", r"a\.xml: root is 'html'"),
         ("<!DOCTYPE x><annotation/>", r"a\.xml: has a DOCTYPE"),
         (annotation([DOG]).replace("dog", ""), r"a\.xml: object 1: has no name"),
         (annotation([DOG]).replace("bndbox", "box"), r"a\.xml: object 1 \(dog\): has no bndbox"),
@@ -151,14 +153,14 @@ def test_a_missing_image_set_shows_those_there_are(tmp_path: Path) -> None:
 def test_a_missing_image_is_named(tmp_path: Path) -> None:
     write_annotation(tmp_path, "a", annotation([DOG]))
     write_split(tmp_path, "train", ["a"])
-    with pytest.raises(ValueError, match="JPEGImages/a: no such image"):
+    with pytest.raises(ValueError, match="JPEGImages: no such image: 'a'"):
         read_records(tmp_path)
 
 
 def test_a_missing_annotation_is_named(tmp_path: Path) -> None:
     write_image(tmp_path, "a")
     write_split(tmp_path, "train", ["a"])
-    with pytest.raises(ValueError, match=r"a\.xml: cannot be read"):
+    with pytest.raises(ValueError, match="Annotations: no such annotation: 'a'"):
         read_records(tmp_path)
 
 
@@ -169,3 +171,56 @@ def test_an_unknown_class_names_the_file_and_the_class_that_was_meant(
     records = read_records(write_voc(tmp_path, {"train": {"a": [DOG]}}))
     with pytest.raises(ValueError, match=rf"a: unknown class 'dog', did you mean {classes[0]}"):
         to_annotations(records, classes, Report(POLICIES))
+
+
+def test_an_id_of_two_images_is_an_error(tmp_path: Path) -> None:
+    root = one_image(tmp_path, annotation([DOG]))
+    (root / "JPEGImages" / "a.JPG").write_bytes((root / "JPEGImages" / "a.png").read_bytes())
+    with pytest.raises(ValueError, match=r"which image is meant, a\.JPG or a\.png"):
+        read_records(root)
+
+
+def test_folders_may_be_links(tmp_path: Path) -> None:
+    disk = one_image(tmp_path / "disk", annotation([DOG]))
+    root = tmp_path / "root"
+    root.mkdir()
+    for folder in disk.iterdir():
+        (root / folder.name).symlink_to(folder)
+    assert read_records(root).ids == ["a"]
+
+
+def test_links_may_lead_to_another_year_of_the_data_set(tmp_path: Path) -> None:
+    one_image(tmp_path / "VOC2007", annotation([DOG]))
+    one_image(tmp_path / "VOC2012", annotation([DOG]))
+    path = tmp_path / "VOC2012" / "JPEGImages" / "a.png"
+    path.unlink()
+    path.symlink_to(tmp_path / "VOC2007" / "JPEGImages" / "a.png")
+    assert read_records(tmp_path, "VOC2012/train").ids == ["a"]
+
+
+def test_all_faults_are_collected_on_request(tmp_path: Path) -> None:
+    bad = annotation([DOG, CAT, DOG]).replace("<xmin>11", "<xmin>x").replace("cat", "")
+    write_voc(tmp_path, {"train": {"a": [], "b": [DOG], "c": []}})
+    write_annotation(tmp_path, "a", bad)
+    (tmp_path / "JPEGImages" / "c.png").write_bytes(b"")
+    report = Report(POLICIES, collect=True)
+    records = read_split(tmp_path, "voc", "train", report)
+    assert records.ids == ["a", "b"]
+    assert [fault.kind for fault in report.faults] == ["bad_annotation"] * 3 + ["bad_image"]
+
+
+def test_an_image_that_cannot_be_opened_can_be_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_voc(tmp_path, {"train": {"a": [DOG], "b": [DOG]}})
+    (root / "JPEGImages" / "a.png").write_bytes(b"not found")
+    assert read_records(root, bad_image="drop").ids == ["b"]
+    assert "left out 1 images that cannot be read" in caplog.text
+
+
+def test_boxes_of_a_turned_square_are_of_the_picture_that_is_shown(tmp_path: Path) -> None:
+    root = one_image(tmp_path, annotation([DOG], size=(40, 40)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 40)).save(root / "JPEGImages" / "a.png", exif=exif)
+    assert read_records(root).boxes.tolist() == [[10, 5, 20, 15]]

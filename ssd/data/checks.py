@@ -21,6 +21,7 @@ KINDS = {
     "size_mismatch": ("images of another size than annotated", "data.size_mismatch=drop"),
     "unknown_class": ("objects of unknown classes", "data.unknown_class=drop"),
     "bad_annotation": ("annotations that cannot be read", None),
+    "leak": ("images in two splits", None),
 }
 POLICIES = tuple(kind for kind, (_, cure) in KINDS.items() if cure)
 

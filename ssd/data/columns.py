@@ -86,6 +86,20 @@ class Columns:
             self.flags += bytes((difficult or crowd, crowd))
         self.starts.append(len(self.names))
 
+    def extend(self, records: Records) -> None:
+        """Images that are in columns already, the last of the split so far."""
+        places = [
+            self.vocabulary.setdefault(name, len(self.vocabulary)) for name in records.vocabulary
+        ]
+        self.ids += records.ids
+        self.files += records.files
+        self.sizes.frombytes(records.sizes.tobytes())
+        self.starts.frombytes((records.starts[1:] + len(self.names)).tobytes())
+        self.boxes.frombytes(records.boxes.tobytes())
+        self.names.frombytes(np.array(places, np.int64)[records.names].tobytes())
+        difficult = records.difficult | records.crowd
+        self.flags += np.stack([difficult, records.crowd], axis=1).tobytes()
+
     def close(self) -> Records:
         flags = np.frombuffer(bytes(self.flags), np.bool_).reshape(-1, 2)
         return Records(

@@ -10,15 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from ssd.data import voc
+from ssd.data import coco, tables, voc, yolo
 from ssd.data.checks import Report
 from ssd.data.columns import Columns, Records, joined
 from ssd.errors import ConfigError
 
 AUTO = "auto"
-FORMATS: dict[str, ModuleType] = {"voc": voc}
+FORMATS: dict[str, ModuleType] = {"voc": voc, "coco": coco, "yolo": yolo, "csv": tables}
 LOOKS = {  # what tells each format
     "voc": "Annotations/*.xml with JPEGImages/",
+    "coco": "annotations/instances_*.json, or other JSON files of COCO",
+    "yolo": "data.yaml, images/ with labels/, or label files beside the images",
+    "csv": "a CSV file with columns as filename,class,xmin,ymin,xmax,ymax",
 }
 
 Split = str | Sequence[str] | None
