@@ -94,7 +94,8 @@ def data_config(
         raise ConfigError(
             f"data.classes={list(data.classes)}, but the checkpoint was trained on {classes}"
         )
-    data.update(UNREAD[cfg.split])
+    if data.get(f"{cfg.split}_split") != "auto":  # else it may be a part of training
+        data.update(UNREAD[cfg.split])
     return data
 
 

@@ -64,6 +64,8 @@ def train(cfg: DictConfig) -> float | None:
     for logger in trainer.loggers:
         logger.log_hyperparams(cli.plain(cfg))
     announce(trainer, data, module)
+    if trainer.is_global_zero:
+        data.write_splits(run_dir)
     if resumed:
         log.info("resumed at step %d from %s", step, resumed)
 

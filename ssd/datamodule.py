@@ -1,8 +1,7 @@
-"""Which files and which batches: the LightningDataModule over the splits of a data set."""
+"""Which files and which batches: the LightningDataModule over the splits of data sets."""
 
-import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,13 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from ssd.data import voc
 from ssd.data.checks import Report
+from ssd.data.columns import Records, joined, to_annotations
 from ssd.data.dataset import DetectionDataset, collate
 from ssd.data.download import download_voc
+from ssd.data.formats import Split
+from ssd.data.naming import read_classes
+from ssd.data.parts import STAGES, Divided, Part, names_given, read_part
 from ssd.data.samplers import EvaluationSampler, ResumableLoader, TrainSampler
 from ssd.data.transforms import Augmentation
 from ssd.errors import ConfigError
@@ -21,19 +23,23 @@ from ssd.records import Annotations
 
 log = logging.getLogger(__name__)
 
-HELD_OUT = 10  # one training image in so many validates, where there is no split for it
-AUTO = "auto"
+SPLITS = "splits"  # the folder of a run that holds the splits which no file of the data names
 
 
 class DetectionDataModule(pl.LightningDataModule):
-    """The training, validation and test split of a data set in VOC format.
+    """The training, validation and test images of a data set, or of several together.
 
+    format: one of `data.formats.FORMATS`, or "auto": recognised from the folder
     prepare: called with `root` before anything is read, to draw or download what lies there; or
     None
-    train_split, val_split, test_split: image sets, see `voc.read_split`; None for no such split
-    val_split: "auto" takes `val` where it exists and is no part of training or test, and otherwise
-    holds out a tenth of the training images by a hash of their ids
-    classes: names, or None for those that occur, sorted
+    train_split, val_split, test_split: names of splits as the format has them, several are joined;
+    None for no such split; "auto" for the one that is called so, and where there is none, every
+    image for training, and a tenth of the training images for validation and for the test
+    more: further data sets, each with a `root` and whatever else of format, train_split, val_split,
+    test_split and rename differs from the first's
+    classes: names, or a text file of them, or None for those that occur, sorted
+    rename: class names in the files to those that they become, or None; several may become one
+    bad_box, bad_image, size_mismatch, unknown_class: "raise" or "drop", see `data.checks`
     train_difficult: whether difficult objects are trained on, as the Caffe code does
     batch_size: images of one optimizer step, over all devices and accumulations
     image_size: (height, width) of the network's input
@@ -42,13 +48,19 @@ class DetectionDataModule(pl.LightningDataModule):
     def __init__(
         self,
         root: str,
+        format: str,
         prepare: Callable[[Path], None] | None,
         download: bool,
-        train_split: voc.Split,
-        val_split: voc.Split,
-        test_split: voc.Split,
-        classes: Sequence[str] | None,
+        train_split: Split,
+        val_split: Split,
+        test_split: Split,
+        more: Sequence[Mapping[str, Any]],
+        classes: str | Sequence[str] | None,
+        rename: Mapping[str, str] | None,
         bad_box: str,
+        bad_image: str,
+        size_mismatch: str,
+        unknown_class: str,
         train_difficult: bool,
         batch_size: int,
         num_workers: int,
@@ -59,88 +71,86 @@ class DetectionDataModule(pl.LightningDataModule):
         super().__init__()
         if batch_size < 1:
             raise ConfigError(f"data.batch_size={batch_size}: give at least 1")
-        if classes and len(set(classes)) < len(classes):
-            raise ConfigError(f"data.classes={list(classes)} names a class twice")
-        if any(name.casefold().strip("_") == "background" for name in classes or ()):
-            raise ConfigError(
-                f"data.classes={list(classes)}: leave out the background; it is no class"
-            )
         if num_workers < 0:
             raise ConfigError(f"data.num_workers={num_workers}: give 0 or more")
         self.root = Path(root).expanduser()
+        first = Part(self.root, format, train_split, val_split, test_split, rename)
+        self.parts = [first, *(another(first, changes) for changes in more)]
         self.prepare = prepare
         self.download = download
-        self.train_split = train_split
-        self.val_split = val_split
-        self.test_split = test_split
-        self.given_classes = list(classes) if classes else None
-        self.bad_box = bad_box
+        self.given_classes = read_classes(classes)
+        self.report = Report(
+            {
+                "bad_box": bad_box,
+                "bad_image": bad_image,
+                "size_mismatch": size_mismatch,
+                "unknown_class": unknown_class,
+            }
+        )
         self.train_difficult = train_difficult
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.augmentation = augmentation
         self.image_size = image_size
         self.seed = seed
+        self.made: list[str] = []  # the stages whose images no file names
         self.test_stage = "test"  # evaluate.py may test on another
+
+    @property
+    def train_split(self) -> Split:
+        return self.parts[0].train_split
+
+    @property
+    def test_split(self) -> Split:
+        return self.parts[0].test_split
 
     def prepare_data(self) -> None:
         if self.prepare:
             self.prepare(self.root)
         if self.download:
-            wanted = (self.train_split, self.val_split, self.test_split)
-            splits = [name for split in wanted for name in voc.names_of(split) if name != AUTO]
-            download_voc(self.root, splits)
+            download_voc(self.root, names_given(self.parts[0]))
 
     @cached_property
-    def pictures(self) -> dict[str, list[voc.Picture]]:
-        """What the files say, by stage: train, val and test. All splits are read before
-        training."""
-        report = Report(self.bad_box)
-        train = voc.read_split(self.root, self.train_split, report)
-        test = voc.read_split(self.root, self.test_split, report)
-        train, val = self.divided(train, {picture.id for picture in train + test}, report)
-        report.close()
-        check_leaks(train, test)
-        check_leaks(val, test)
-        return {"train": train, "val": val, "test": test}
+    def divided(self) -> list[Divided]:
+        """What the files of each data set say. All splits are read before training."""
+        found = [read_part(part, self.report) for part in self.parts]
+        self.made = sorted({stage for one in found for stage in one.made})
+        return [with_front(one, f"{n}/") for n, one in enumerate(found)] if found[1:] else found
 
-    def divided(
-        self, train: list[voc.Picture], taken: set[str], report: Report
-    ) -> tuple[list[voc.Picture], list[voc.Picture]]:
-        """Training and validation images, by `val_split`. taken: ids of training and test."""
-        if not self.val_split:
-            return train, []
-        if self.val_split != AUTO:
-            val = voc.read_split(self.root, self.val_split, report)
-            check_leaks(train, val)
-            return train, val
-        if voc.has_split(self.root, "val") and taken.isdisjoint(voc.read_ids(self.root, "val")):
-            return train, voc.read_split(self.root, "val", report)
-        held_out = [picture for picture in train if is_held_out(picture.id)]
-        if train:
-            log.info(
-                "data.val_split=auto: %d of %d training images are held out for validation",
-                len(held_out),
-                len(train),
-            )
-        return [picture for picture in train if not is_held_out(picture.id)], held_out
+    def records(self, stage: str) -> Records:
+        return joined([one.stages[stage] for one in self.divided])
 
     @cached_property
     def classes(self) -> list[str]:
         """Names, without the background."""
         if self.given_classes:
             return self.given_classes
-        names = voc.class_names(p for pictures in self.pictures.values() for p in pictures)
+        names = {name for stage in STAGES for name in self.records(stage).class_names()}
         if not names:
             raise ValueError(f"{self.root}: no image of {self.train_split} holds an object")
-        return names
+        return sorted(names)
 
     @cached_property
     def annotations(self) -> dict[str, Annotations]:
-        return {
-            stage: voc.to_annotations(pictures, self.classes)
-            for stage, pictures in self.pictures.items()
+        found = {
+            stage: to_annotations(self.records(stage), self.classes, self.report)
+            for stage in STAGES
         }
+        self.report.close()
+        del self.divided  # workers get a copy of all that is kept
+        return found
+
+    def write_splits(self, run_dir: Path) -> None:
+        """Lists of ids of splits that were made, beside the run; nothing goes to the data's
+        folder."""
+        annotations = self.annotations
+        if not self.made:
+            return
+        folder = run_dir / SPLITS
+        folder.mkdir(parents=True, exist_ok=True)
+        for stage in STAGES:
+            ids = annotations[stage].ids
+            (folder / f"{stage}.txt").write_text("".join(f"{id}\n" for id in ids))
 
     @property
     def steps_per_epoch(self) -> float:
@@ -153,6 +163,7 @@ class DetectionDataModule(pl.LightningDataModule):
             self.image_size,
             self.augmentation if training else None,
             keep_difficult=self.train_difficult or not training,
+            keep_crowds=not training,
             seed=self.seed,
         )
 
@@ -200,16 +211,22 @@ class DetectionDataModule(pl.LightningDataModule):
         }
 
 
-def is_held_out(id: str) -> bool:
-    """Whether an image validates: by its own id, so that adding images moves no other."""
-    return int(hashlib.sha256(id.encode()).hexdigest(), 16) % HELD_OUT == 0
-
-
-def check_leaks(one: Sequence[voc.Picture], other: Sequence[voc.Picture]) -> None:
-    shared = {picture.id for picture in one} & {picture.id for picture in other}
-    if shared:
-        named = ", ".join(sorted(shared)[:5])
-        raise ValueError(
-            f"{len(shared)} images are in two splits that must not share any: {named}…; "
-            "the score would be of images that were learned"
+def another(first: Part, changes: Mapping[str, Any]) -> Part:
+    """A further data set: the first with another root, and what else is different."""
+    unknown = set(changes) - set(Part._fields)
+    if unknown or "root" not in changes:
+        wrong = f"{', '.join(sorted(unknown))} is not known" if unknown else "root is missing"
+        raise ConfigError(
+            f"data.more={dict(changes)}: {wrong}; give root, and any of "
+            f"{', '.join(Part._fields[1:])}"
         )
+    return first._replace(**{**changes, "root": Path(changes["root"]).expanduser()})
+
+
+def with_front(divided: Divided, front: str) -> Divided:
+    """With ids that no other data set has."""
+    stages = {
+        stage: records._replace(ids=[front + id for id in records.ids])
+        for stage, records in divided.stages.items()
+    }
+    return divided._replace(stages=stages)

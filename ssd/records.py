@@ -28,6 +28,7 @@ class Annotations(NamedTuple):
     boxes: Tensor  # (rows, 4) float64 xyxy, pixels
     labels: Tensor  # (rows,) int64 in [1, C)
     difficult: Tensor  # (rows,) bool: neither right nor wrong when detected
+    crowd: Tensor  # (rows,) bool: a region of many objects, never trained on; difficult too
 
 
 class Sample(TypedDict):

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
-VERBS = ("train", "evaluate")
+VERBS = ("train", "evaluate", "doctor")
 OPTIONS = sorted(path.relative_to(CONF) for path in CONF.glob("*/**/*.yaml"))
 DOCUMENTS = [ROOT / "README.md", *sorted(CONF.rglob("*.yaml")), *sorted(ROOT.glob("docs/*.md"))]
 BUILT_IN_CODE = {  # arguments that the verbs add to what the configuration says

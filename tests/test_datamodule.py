@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 from test_transforms import SETTINGS
-from voc import write_split, write_voc
+from voc import POLICIES, write_split, write_voc
 
 from ssd.data.transforms import Augmentation
-from ssd.datamodule import DetectionDataModule, is_held_out
+from ssd.datamodule import DetectionDataModule
 from ssd.errors import ConfigError
 
 DOG, CAT = ("dog", 11, 6, 20, 15), ("cat", 1, 1, 9, 9)
@@ -17,8 +17,11 @@ DEFAULTS = {
     "train_split": "train",
     "val_split": "auto",
     "test_split": "test",
+    "format": "voc",
+    "more": [],
     "classes": None,
-    "bad_box": "drop",
+    "rename": None,
+    **POLICIES,
     "train_difficult": True,
     "batch_size": 4,
     "num_workers": 0,
@@ -57,17 +60,30 @@ def test_classes_come_from_the_data_in_alphabetical_order(root: Path) -> None:
     assert data_module(root).classes == ["cat", "dog"]
 
 
-def test_without_a_val_split_a_tenth_is_held_out_by_the_hash_of_the_id(root: Path) -> None:
-    data = data_module(root)
-    assert ids(data, "val") == [id for id in IDS if is_held_out(id)]
-    assert sorted(ids(data, "train") + ids(data, "val")) == IDS
-    assert 1 <= len(ids(data, "val")) <= 8
+def test_without_a_val_split_a_tenth_of_each_class_is_held_out(root: Path) -> None:
+    images = {f"cat{i:02d}": [CAT] for i in range(20)} | {id: [DOG] for id in IDS}
+    data = data_module(write_voc(root, {"train": images}))
+    held_out = ids(data, "val")
+    assert sorted(ids(data, "train") + held_out) == sorted(images)
+    assert sum(id.startswith("cat") for id in held_out) == 2
+    assert len(held_out) == 6
 
 
-def test_more_images_move_none_from_training_to_validation(root: Path) -> None:
+def test_what_is_held_out_does_not_depend_on_the_order_of_the_files(root: Path) -> None:
     before = set(ids(data_module(root), "val"))
-    write_split(root, "train", IDS[:30])
-    assert set(ids(data_module(root), "val")) <= before
+    write_split(root, "train", IDS[::-1])
+    assert set(ids(data_module(root), "val")) == before
+
+
+def test_splits_that_are_made_are_written_beside_the_run(root: Path, tmp_path: Path) -> None:
+    data = data_module(root)
+    expected = ids(data, "val")
+    data.write_splits(tmp_path / "run")
+    assert (tmp_path / "run/splits/val.txt").read_text().split() == expected
+    given = data_module(write_voc(root, {"val": {"v": [DOG]}}))
+    assert ids(given, "val") == ["v"]
+    given.write_splits(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_val_split_validates_where_it_exists(root: Path) -> None:
@@ -77,12 +93,14 @@ def test_the_val_split_validates_where_it_exists(root: Path) -> None:
 
 def test_a_val_split_that_is_part_of_training_is_not_taken_by_itself(root: Path) -> None:
     write_split(root, "val", IDS[:5])
-    assert ids(data_module(root), "val") == [id for id in IDS if is_held_out(id)]
+    assert sorted(ids(data_module(root), "val")) != IDS[:5]
+    assert len(ids(data_module(root), "val")) == 4
 
 
 def test_a_val_split_that_is_the_test_is_not_taken_by_itself(root: Path) -> None:
     data = data_module(write_voc(root, {"val": {"v": [DOG]}}), test_split="val")
-    assert ids(data, "val") == [id for id in IDS if is_held_out(id)]
+    assert ids(data, "test") == ["v"]
+    assert len(ids(data, "val")) == 4
 
 
 def test_a_given_val_split_must_not_share_images_with_training(root: Path) -> None:
@@ -153,3 +171,48 @@ def test_an_existing_voc_is_not_downloaded_again(tmp_path: Path) -> None:
     write_voc(root / "VOC2007", {"trainval": {"a": [DOG]}, "test": {"b": [DOG]}})
     splits = {"train_split": "VOC2007/trainval", "test_split": "VOC2007/test"}
     data_module(root, download=True, **splits).prepare_data()
+
+
+def test_several_data_sets_are_one(root: Path, tmp_path: Path) -> None:
+    images = {id: [CAT] for id in IDS[:3]}
+    other = write_voc(tmp_path / "other", {"train": images, "test": {"t": [DOG]}, "val": {"v": []}})
+    data = data_module(root, more=[{"root": str(other), "val_split": "val"}])
+    assert len(ids(data, "train")) == 36 + 3
+    assert ids(data, "test") == ["0/t", "0/u", "1/t"]
+    assert ids(data, "val")[-1] == "1/v"
+    assert data.classes == ["cat", "dog"]
+
+
+def test_a_further_data_set_needs_a_root_and_known_fields(root: Path) -> None:
+    with pytest.raises(ConfigError, match="root is missing"):
+        data_module(root, more=[{"format": "voc"}])
+    with pytest.raises(ConfigError, match="splits is not known"):
+        data_module(root, more=[{"root": "x", "splits": 1}])
+
+
+def test_classes_are_renamed_merged_and_selected(root: Path) -> None:
+    data = data_module(root, rename={"cat": "animal", "dog": "animal"})
+    assert data.classes == ["animal"]
+    selected = data_module(root, classes=["cat"], unknown_class="drop")
+    assert len(selected.annotations["train"].labels) == 0
+    assert selected.annotations["test"].labels.tolist() == [1]
+    assert len(selected.annotations["test"].ids) == 2
+
+
+def test_classes_come_from_a_file_of_names(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("dog\n\ncat\n")
+    assert data_module(root, classes=str(tmp_path / "names.txt")).classes == ["dog", "cat"]
+    with pytest.raises(ConfigError, match="or a text file with one a line"):
+        data_module(root, classes=str(tmp_path / "none.txt"))
+
+
+def test_auto_takes_the_splits_that_are_called_so_and_makes_the_others(root: Path) -> None:
+    splits = {"train_split": "auto", "val_split": "auto", "test_split": "auto"}
+    data = data_module(root, **splits)
+    assert (ids(data, "test"), len(ids(data, "val")), data.made) == (["t", "u"], 4, ["val"])
+    for file in (root / "ImageSets" / "Main").iterdir():
+        file.unlink()
+    data = data_module(root, **splits)
+    parts = [ids(data, stage) for stage in ("train", "val", "test")]
+    assert sorted(id for part in parts for id in part) == sorted([*IDS, "t", "u"])
+    assert data.made == ["test", "val"]

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from test_transforms import COVERING, SETTINGS
-from voc import annotation, write_annotation, write_voc
+from voc import POLICIES, annotation, read_records, write_annotation, write_voc
 
 from ssd.data.checks import Report
+from ssd.data.columns import to_annotations
 from ssd.data.dataset import DetectionDataset, collate
 from ssd.data.transforms import Augmentation
-from ssd.data.voc import class_names, read_split, to_annotations
 
 CAT, DOG = ("cat", 1, 1, 30, 40), ("dog", 31, 1, 60, 20)
 
@@ -22,10 +22,10 @@ def root(tmp_path: Path) -> Path:
 def dataset(
     root: Path, keep_difficult: bool = True, seed: int = 0, **changes: object
 ) -> DetectionDataset:
-    pictures = read_split(root, "train", Report("drop"))
-    columns = to_annotations(pictures, class_names(pictures))
+    records = read_records(root)
+    columns = to_annotations(records, records.class_names(), Report(POLICIES))
     augmentation = Augmentation(**{**SETTINGS, **changes})
-    return DetectionDataset(columns, (32, 48), augmentation, keep_difficult, seed)
+    return DetectionDataset(columns, (32, 48), augmentation, keep_difficult, True, seed)
 
 
 def test_a_plain_sample_is_the_resized_image_with_its_boxes(root: Path) -> None:

@@ -10,7 +10,7 @@ FLOORS = {
     0: ("records", "errors", "ops"),
     1: ("models", "optim"),
     2: ("data", "weights", "metric", "report"),
-    3: ("module", "datamodule", "callbacks", "checkpointing", "detector"),
+    3: ("module", "datamodule", "callbacks", "checkpointing", "detector", "doctor"),
     4: ("cli",),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

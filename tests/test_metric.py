@@ -32,6 +32,7 @@ def annotated(*images: list[tuple[int, Box, bool]]) -> Annotations:
         boxes=torch.tensor([box for _, box, _ in rows], dtype=torch.float64).reshape(-1, 4),
         labels=torch.tensor([label for label, _, _ in rows], dtype=torch.int64),
         difficult=torch.tensor([difficult for _, _, difficult in rows], dtype=torch.bool),
+        crowd=torch.zeros(len(rows), dtype=torch.bool),
     )
 
 
@@ -72,6 +73,7 @@ def random_annotations(seed: int = 0) -> Annotations:
         boxes=torch.cat([low, high], dim=1),
         labels=torch.randint(1, 4, (num_boxes,), generator=draw),
         difficult=torch.randint(0, 6, (num_boxes,), generator=draw) == 0,
+        crowd=torch.zeros(num_boxes, dtype=torch.bool),
     )
 
 

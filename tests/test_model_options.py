@@ -128,6 +128,13 @@ def test_extra_layers_have_the_widths_and_the_norms_that_are_asked_for() -> None
     assert sum(isinstance(m, nn.BatchNorm2d) for m in network.modules()) == len(convolutions)
 
 
+def test_the_ratios_of_anchors_can_be_given() -> None:
+    network = make_network("small", anchor_ratios=[1.5, 4])
+    assert [head.locate.out_channels for head in network.heads.values()] == [6 * 4] * 4
+    shapes = network.anchors[:6, 2] / network.anchors[:6, 3]
+    assert shapes.tolist() == pytest.approx([1, 1, 1.5, 1 / 1.5, 4, 1 / 4])
+
+
 def test_the_sizes_of_anchors_can_be_given() -> None:
     network = make_network("ssd300_vgg16", anchor_sizes=[20, 40, 80, 120, 160, 200, 240])
     assert network.anchors[0, 2].item() * 300 == pytest.approx(20)
@@ -185,6 +192,8 @@ def test_mobilenets_taken_apart_compute_what_the_whole_does(option: str, theirs:
         ("ssdlite320_mobilenet_v2", {"extra_channels": [1]}),
         ("ssdlite300_mobilenet_v2", {"extra_channels": [1]}),
         ("small", {"top_down": 0}),
+        ("small", {"anchor_ratios": [1]}),
+        ("small", {"anchor_ratios": [2, 2]}),
         ("small", {"head_width": 0}),
     ],
     ids=str,

@@ -2,19 +2,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from voc import annotation, write_annotation, write_image, write_split, write_voc
+from PIL import Image
+from voc import (
+    POLICIES,
+    annotation,
+    names,
+    read_records,
+    write_annotation,
+    write_image,
+    write_split,
+    write_voc,
+)
 
 from ssd.data.checks import Report
-from ssd.data.voc import class_names, read_ids, read_split, to_annotations
+from ssd.data.columns import to_annotations
+from ssd.data.formats import read_split
+from ssd.data.voc import read_ids
 
 CAT, DOG = ("cat", 1, 1, 60, 40), ("dog", 11, 6, 20, 15)
-
-
-def read(root: Path, split: str = "train", bad_box: str = "drop") -> list:
-    report = Report(bad_box)
-    pictures = read_split(root, split, report)
-    report.close()
-    return pictures
 
 
 def one_image(root: Path, content: str) -> Path:
@@ -25,13 +30,14 @@ def one_image(root: Path, content: str) -> Path:
 
 
 def test_boxes_become_0_based_and_half_open(tmp_path: Path) -> None:
-    (picture,) = read(write_voc(tmp_path, {"train": {"a": [CAT, DOG]}}))
-    assert [object.box for object in picture.objects] == [(0, 0, 60, 40), (10, 5, 20, 15)]
+    records = read_records(write_voc(tmp_path, {"train": {"a": [CAT, DOG]}}))
+    assert records.boxes.tolist() == [[0, 0, 60, 40], [10, 5, 20, 15]]
 
 
 def test_columns_hold_every_image_in_the_order_of_the_split(tmp_path: Path) -> None:
-    pictures = read(write_voc(tmp_path, {"train": {"b": [DOG], "empty": [], "a": [CAT, DOG]}}))
-    columns = to_annotations(pictures, class_names(pictures))
+    images = {"b": [DOG], "empty": [], "a": [CAT, DOG]}
+    records = read_records(write_voc(tmp_path, {"train": images}))
+    columns = to_annotations(records, records.class_names(), Report(POLICIES))
     assert columns.ids == ["b", "empty", "a"]
     assert columns.starts.tolist() == [0, 1, 1, 3]
     assert columns.labels.tolist() == [2, 1, 2]
@@ -41,32 +47,32 @@ def test_columns_hold_every_image_in_the_order_of_the_split(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("text", "flag"), [("0", False), ("1", True), ("", False)])
 def test_difficult_is_what_the_file_says(tmp_path: Path, text: str, flag: bool) -> None:
-    (picture,) = read(one_image(tmp_path, annotation([DOG], difficult=text)))
-    assert picture.objects[0].difficult is flag
+    records = read_records(one_image(tmp_path, annotation([DOG], difficult=text)))
+    assert records.difficult.tolist() == [flag]
 
 
 def test_a_file_without_difficult_has_none(tmp_path: Path) -> None:
     content = annotation([DOG]).replace("<difficult>0</difficult>", "")
-    assert not read(one_image(tmp_path, content))[0].objects[0].difficult
+    assert read_records(one_image(tmp_path, content)).difficult.tolist() == [False]
 
 
 def test_parts_of_an_object_are_no_objects(tmp_path: Path) -> None:
     part = "<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part></object>"
-    (picture,) = read(one_image(tmp_path, annotation([DOG]).replace("</object>", part)))
-    assert [object.name for object in picture.objects] == ["dog"]
+    content = annotation([DOG]).replace("</object>", part)
+    assert names(read_records(one_image(tmp_path, content))) == ["dog"]
 
 
 def test_several_splits_join_with_their_folders(tmp_path: Path) -> None:
     write_voc(tmp_path / "VOC2007", {"trainval": {"a": [CAT]}})
     write_voc(tmp_path / "VOC2012", {"trainval": {"b": [DOG]}})
-    pictures = read(tmp_path, ["VOC2007/trainval", "VOC2012/trainval"])
-    assert [picture.id for picture in pictures] == ["a", "b"]
+    records = read_records(tmp_path, ["VOC2007/trainval", "VOC2012/trainval"])
+    assert records.ids == ["a", "b"]
 
 
 def test_an_image_listed_twice_is_an_error(tmp_path: Path) -> None:
     write_voc(tmp_path, {"train": {"a": [CAT]}, "more": {"a": [CAT]}})
     with pytest.raises(ValueError, match="image a is listed twice"):
-        read(tmp_path, ["train", "more"])
+        read_records(tmp_path, ["train", "more"])
 
 
 def test_lists_may_have_crlf_empty_lines_and_the_columns_of_a_class(tmp_path: Path) -> None:
@@ -87,28 +93,28 @@ def test_a_faulty_box_is_dropped_and_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, box: tuple, why: str
 ) -> None:
     good = [("dog", 1 + i % 50, 1, 10 + i % 50, 10) for i in range(1000)]
-    (picture,) = read(one_image(tmp_path, annotation([box, *good])))
-    assert len(picture.objects) == 1000
+    records = read_records(one_image(tmp_path, annotation([box, *good])))
+    assert len(records.boxes) == 1000
     assert f"a.xml: object 1 (dog): {why}" in caplog.text
 
 
 def test_more_than_one_faulty_box_in_a_thousand_is_an_error(tmp_path: Path) -> None:
     root = one_image(tmp_path, annotation([("dog", 5, 5, 5, 9), DOG]))
     with pytest.raises(ValueError, match=r"1 of 2 boxes are faulty.*a\.xml: object 1"):
-        read(root)
+        read_records(root)
 
 
 def test_a_faulty_box_can_be_an_error_at_once(tmp_path: Path) -> None:
     root = one_image(tmp_path, annotation([("dog", 5, 5, 5, 9)]))
     with pytest.raises(ValueError, match=r"a\.xml: object 1 \(dog\).*data\.bad_box=drop"):
-        read(root, bad_box="raise")
+        read_records(root, bad_box="raise")
 
 
 def test_a_box_over_the_border_is_clipped_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (picture,) = read(one_image(tmp_path, annotation([("dog", 51, 1, 70, 10)])))
-    assert picture.objects[0].box == (50, 0, 60, 10)
+    records = read_records(one_image(tmp_path, annotation([("dog", 51, 1, 70, 10)])))
+    assert records.boxes.tolist() == [[50, 0, 60, 10]]
     assert "1 boxes reach over their image" in caplog.text
 
 
@@ -116,7 +122,7 @@ def test_a_box_over_the_border_is_clipped_and_counted(
     ("content", "message"),
     [
         ("", r"a\.xml: not XML"),
-        ("<html></html>", r"a\.xml: root is <html>"),
+        ("<html></html>", r"a\.xml: root is 'html'"),
         ("<!DOCTYPE x><annotation/>", r"a\.xml: has a DOCTYPE"),
         (annotation([DOG]).replace("dog", ""), r"a\.xml: object 1: has no name"),
         (annotation([DOG]).replace("bndbox", "box"), r"a\.xml: object 1 \(dog\): has no bndbox"),
@@ -130,40 +136,91 @@ def test_a_bad_annotation_names_its_file_and_field(
     tmp_path: Path, content: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        read(one_image(tmp_path, content))
+        read_records(one_image(tmp_path, content))
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere: no such folder; data\.root is where"):
-        read(tmp_path / "nowhere")
+        read_records(tmp_path / "nowhere")
 
 
 def test_a_missing_image_set_shows_those_there_are(tmp_path: Path) -> None:
     write_voc(tmp_path, {"trainval": {"a": [CAT]}})
     with pytest.raises(ValueError, match=r"train\.txt: no such image set; there are trainval"):
-        read(tmp_path)
+        read_records(tmp_path)
 
 
 def test_a_missing_image_is_named(tmp_path: Path) -> None:
     write_annotation(tmp_path, "a", annotation([DOG]))
     write_split(tmp_path, "train", ["a"])
-    with pytest.raises(ValueError, match="JPEGImages/a: no such image"):
-        read(tmp_path)
+    with pytest.raises(ValueError, match="JPEGImages: no such image: 'a'"):
+        read_records(tmp_path)
 
 
 def test_a_missing_annotation_is_named(tmp_path: Path) -> None:
     write_image(tmp_path, "a")
     write_split(tmp_path, "train", ["a"])
-    with pytest.raises(ValueError, match=r"a\.xml: cannot be read"):
-        read(tmp_path)
+    with pytest.raises(ValueError, match="Annotations: no such annotation: 'a'"):
+        read_records(tmp_path)
 
 
 @pytest.mark.parametrize("classes", [["Dog", "cat"], ["dogs", "cat"]])
 def test_an_unknown_class_names_the_file_and_the_class_that_was_meant(
     tmp_path: Path, classes: list[str]
 ) -> None:
-    pictures = read(write_voc(tmp_path, {"train": {"a": [DOG]}}))
-    with pytest.raises(
-        ValueError, match=rf"a\.xml: unknown class 'dog'; did you mean {classes[0]}"
-    ):
-        to_annotations(pictures, classes)
+    records = read_records(write_voc(tmp_path, {"train": {"a": [DOG]}}))
+    with pytest.raises(ValueError, match=rf"a: unknown class 'dog', did you mean {classes[0]}"):
+        to_annotations(records, classes, Report(POLICIES))
+
+
+def test_an_id_of_two_images_is_an_error(tmp_path: Path) -> None:
+    root = one_image(tmp_path, annotation([DOG]))
+    (root / "JPEGImages" / "a.JPG").write_bytes((root / "JPEGImages" / "a.png").read_bytes())
+    with pytest.raises(ValueError, match=r"which image is meant, a\.JPG or a\.png"):
+        read_records(root)
+
+
+def test_folders_may_be_links(tmp_path: Path) -> None:
+    disk = one_image(tmp_path / "disk", annotation([DOG]))
+    root = tmp_path / "root"
+    root.mkdir()
+    for folder in disk.iterdir():
+        (root / folder.name).symlink_to(folder)
+    assert read_records(root).ids == ["a"]
+
+
+def test_links_may_lead_to_another_year_of_the_data_set(tmp_path: Path) -> None:
+    one_image(tmp_path / "VOC2007", annotation([DOG]))
+    one_image(tmp_path / "VOC2012", annotation([DOG]))
+    path = tmp_path / "VOC2012" / "JPEGImages" / "a.png"
+    path.unlink()
+    path.symlink_to(tmp_path / "VOC2007" / "JPEGImages" / "a.png")
+    assert read_records(tmp_path, "VOC2012/train").ids == ["a"]
+
+
+def test_all_faults_are_collected_on_request(tmp_path: Path) -> None:
+    bad = annotation([DOG, CAT, DOG]).replace("<xmin>11", "<xmin>x").replace("cat", "")
+    write_voc(tmp_path, {"train": {"a": [], "b": [DOG], "c": []}})
+    write_annotation(tmp_path, "a", bad)
+    (tmp_path / "JPEGImages" / "c.png").write_bytes(b"")
+    report = Report(POLICIES, collect=True)
+    records = read_split(tmp_path, "voc", "train", report)
+    assert records.ids == ["a", "b"]
+    assert [fault.kind for fault in report.faults] == ["bad_annotation"] * 3 + ["bad_image"]
+
+
+def test_an_image_that_cannot_be_opened_can_be_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_voc(tmp_path, {"train": {"a": [DOG], "b": [DOG]}})
+    (root / "JPEGImages" / "a.png").write_bytes(b"not found")
+    assert read_records(root, bad_image="drop").ids == ["b"]
+    assert "left out 1 images that cannot be read" in caplog.text
+
+
+def test_boxes_of_a_turned_square_are_of_the_picture_that_is_shown(tmp_path: Path) -> None:
+    root = one_image(tmp_path, annotation([DOG], size=(40, 40)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 40)).save(root / "JPEGImages" / "a.png", exif=exif)
+    assert read_records(root).boxes.tolist() == [[10, 5, 20, 15]]

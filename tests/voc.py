@@ -6,6 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ssd.data.checks import Report
+from ssd.data.columns import Records
+from ssd.data.formats import read_split
+
 Box = tuple[str, int, int, int, int]  # name, xmin, ymin, xmax, ymax: 1-based and inclusive
 
 SIZE = (60, 40)  # width, height
@@ -58,3 +62,25 @@ def write_voc(root: Path, splits: dict[str, dict[str, list[Box]]]) -> Path:
             write_image(root, id, boxes)
             write_annotation(root, id, annotation(boxes))
     return root
+
+
+POLICIES = {
+    "bad_box": "drop",
+    "bad_image": "raise",
+    "size_mismatch": "raise",
+    "unknown_class": "raise",
+}
+
+
+def read_records(
+    root: Path, split: str | list[str] = "train", format: str = "voc", **policies: str
+) -> Records:
+    """A split as it is read before training, with what is said about it."""
+    report = Report({**POLICIES, **policies})
+    records = read_split(root, format, split, report)
+    report.close()
+    return records
+
+
+def names(records: Records) -> list[str]:
+    return [records.vocabulary[index] for index in records.names]

@@ -163,6 +163,11 @@ def one_line_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig],
     return guarded
 
 
+def end_with(code: int) -> None:
+    """Let the verb leave with this code, though it did all that it was asked for."""
+    failures.append((Path(HydraConfig.get().runtime.output_dir), code))
+
+
 def finish_wandb() -> None:
     """End W&B's run with ours, or the next run of a sweep would go on in it."""
     if "wandb" in sys.modules:

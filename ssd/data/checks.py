@@ -1,49 +1,80 @@
 """What was wrong with the files of a data set, counted and said. Nothing is dropped silently."""
 
 import logging
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from ssd.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
+DROP, RAISE, COLLECT = "drop", "raise", "collect"
 MOST_BAD_BOXES = 0.001  # of all boxes; more than that is no accident
 NAMED = 5  # faults that a message names; the rest are counted
 
+# Each kind of fault, what it is called, and what leaves it out. Where there is nothing, it is an
+# error always; the doctor collects those too.
+KINDS = {
+    "bad_box": ("faulty", "data.bad_box=drop"),
+    "bad_image": ("images that cannot be read", "data.bad_image=drop"),
+    "size_mismatch": ("images of another size than annotated", "data.size_mismatch=drop"),
+    "unknown_class": ("objects of unknown classes", "data.unknown_class=drop"),
+    "bad_annotation": ("annotations that cannot be read", None),
+    "leak": ("images in two splits", None),
+}
+POLICIES = tuple(kind for kind, (_, cure) in KINDS.items() if cure)
 
-@dataclass
+
+class Fault(NamedTuple):
+    kind: str  # of KINDS
+    message: str  # what is wrong, with file and field
+
+
 class Report:
-    """Faults found while a data set is read, by kind, with where they are.
+    """Faults found while a data set is read.
 
-    bad_box: "drop" leaves faulty boxes out, "raise" stops at the first
+    policies: "drop" or "raise" for each of POLICIES
+    collect: whether every fault is kept and none raised, to look at a data set as a whole
     """
 
-    bad_box: str
-    boxes: int = 0
-    dropped: list[str] = field(default_factory=list)
-    clipped: int = 0
+    def __init__(self, policies: Mapping[str, str], collect: bool = False) -> None:
+        for kind in POLICIES:
+            if policies[kind] not in (DROP, RAISE):
+                raise ConfigError(f"data.{kind}={policies[kind]}: give {DROP} or {RAISE}")
+        self.policies = dict(policies)
+        self.collect = collect
+        self.boxes = 0  # seen, the faulty ones included
+        self.faults: list[Fault] = []
+        self.notes: Counter[str] = Counter()  # what was put right without a loss, by its name
 
-    def __post_init__(self) -> None:
-        if self.bad_box not in ("drop", "raise"):
-            raise ConfigError(f"data.bad_box={self.bad_box}: give drop or raise")
+    def fault(self, kind: str, message: str) -> None:
+        """Leave something out, or stop here, as the policy of its kind has it."""
+        cure = KINDS[kind][1]
+        if not self.collect and self.policies.get(kind, RAISE) == RAISE:
+            raise ValueError(f"{message}; mend it, or leave such out: {cure}" if cure else message)
+        self.faults.append(Fault(kind, message))
 
-    def drop_box(self, where: str) -> None:
-        if self.bad_box == "raise":
-            raise ValueError(f"{where}; mend the file, or leave such boxes out: data.bad_box=drop")
-        self.dropped.append(where)
+    def note(self, what: str, count: int = 1) -> None:
+        """Count something that was put right, as "boxes clipped to their image"."""
+        self.notes[what] += count
 
     def close(self) -> None:
-        """Say what was found, and refuse a data set with too much of it."""
-        if self.clipped:
-            log.warning("%d boxes reach over their image and are clipped to it", self.clipped)
-        if not self.dropped:
+        """Say what was found, and refuse a data set with too many faulty boxes."""
+        for what, count in self.notes.items():
+            log.warning("%d %s", count, what)
+        if self.collect:
             return
-        named = "; ".join(self.dropped[:NAMED])
-        more = len(self.dropped) - NAMED
-        what = f"{named}{f'; and {more} more' if more > 0 else ''}"
-        if len(self.dropped) > MOST_BAD_BOXES * self.boxes:
-            raise ValueError(
-                f"{len(self.dropped)} of {self.boxes} boxes are faulty, more than one in "
-                f"{round(1 / MOST_BAD_BOXES)}: {what}; mend the files"
-            )
-        log.warning("left out %d faulty of %d boxes: %s", len(self.dropped), self.boxes, what)
+        for kind, (called, _) in KINDS.items():
+            messages = [fault.message for fault in self.faults if fault.kind == kind]
+            if not messages:
+                continue
+            named = "; ".join(messages[:NAMED])
+            more = f"; and {len(messages) - NAMED} more" if len(messages) > NAMED else ""
+            if kind == "bad_box" and len(messages) > MOST_BAD_BOXES * self.boxes:
+                raise ValueError(
+                    f"{len(messages)} of {self.boxes} boxes are faulty, more than one in "
+                    f"{round(1 / MOST_BAD_BOXES)}: {named}{more}; mend the files"
+                )
+            of = f" of {self.boxes} boxes" if kind == "bad_box" else ""
+            log.warning("left out %d %s%s: %s%s", len(messages), called, of, named, more)

@@ -23,6 +23,7 @@ class DetectionDataset(Dataset):
     device and after every restart.
     image_size: (height, width)
     keep_difficult: whether difficult objects are among the boxes
+    keep_crowds: whether regions of many objects are
     """
 
     def __init__(
@@ -31,12 +32,14 @@ class DetectionDataset(Dataset):
         image_size: tuple[int, int],
         augmentation: Augmentation | None,
         keep_difficult: bool,
+        keep_crowds: bool,
         seed: int,
     ) -> None:
         self.annotations = annotations
         self.image_size = image_size
         self.augmentation = augmentation
         self.keep_difficult = keep_difficult
+        self.keep_crowds = keep_crowds
         self.seed = seed
 
     def __len__(self) -> int:
@@ -70,11 +73,12 @@ class DetectionDataset(Dataset):
         """Boxes (G, 4) xyxy pixels, labels (G,) and difficult flags (G,) of an image."""
         row = index % len(self)
         start, end = self.annotations.starts[row : row + 2].tolist()
-        columns = self.annotations.boxes, self.annotations.labels, self.annotations.difficult
-        boxes, labels, difficult = (column[start:end].numpy() for column in columns)
-        if self.keep_difficult:
-            return boxes, labels, difficult
-        return boxes[~difficult], labels[~difficult], difficult[~difficult]
+        boxes, labels, difficult, crowd = (
+            getattr(self.annotations, name)[start:end].numpy()
+            for name in ("boxes", "labels", "difficult", "crowd")
+        )
+        kept = (self.keep_difficult | ~difficult | crowd) & (self.keep_crowds | ~crowd)
+        return boxes[kept], labels[kept], difficult[kept]
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

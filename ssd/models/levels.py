@@ -63,6 +63,18 @@ def with_finer(levels: Levels, number: int) -> Levels:
     return levels
 
 
+def with_ratios(levels: Levels, ratios: Sequence[float]) -> list[Level]:
+    """The same levels with other ratios."""
+    if not all(isinstance(level, Level) for level in levels):
+        raise ConfigError("model.anchor_ratios: the anchors of the ports have their own; give null")
+    if any(ratio <= 0 or ratio == 1 for ratio in ratios) or len(set(ratios)) < len(ratios):
+        raise ConfigError(
+            f"model.anchor_ratios={list(ratios)}: give widths to heights above 0 and other than 1, "
+            "each once; their inverses come by themselves"
+        )
+    return [level._replace(ratios=tuple(ratios)) for level in levels]
+
+
 def check_choice(key: str, value: object, known: Sequence[object]) -> None:
     if value not in known:
         raise ConfigError(f"model.{key}={value}: give one of {', '.join(map(str, known))}")

@@ -1,5 +1,6 @@
 """A small SSD that trains from scratch on a CPU: plain 3x3 convolutions with batch norm."""
 
+from collections.abc import Sequence
 from typing import Unpack
 
 from torch import nn
@@ -7,7 +8,7 @@ from torchvision.ops import Conv2dNormActivation
 
 from ssd.models.extras import Features
 from ssd.models.layers import Tapped
-from ssd.models.levels import check_choice, with_finer
+from ssd.models.levels import check_choice, make_levels, with_finer
 from ssd.models.ssd import SSD, Common
 from ssd.ops.anchors import Level
 
@@ -41,11 +42,27 @@ def stages(width: float) -> list[nn.Module]:
     return result
 
 
-def ssd_small(width: float, finer_levels: int, **common: Unpack[Common]) -> SSD:
-    """Four levels from stride 8. width: factor on every layer's channels; finer_levels: 1 adds
-    stride 4"""
+def ssd_small(
+    width: float,
+    anchor_sizes: Sequence[float] | None,
+    finer_levels: int,
+    **common: Unpack[Common],
+) -> SSD:
+    """Four levels from stride 8.
+
+    width: factor on every layer's channels
+    anchor_sizes: five, in pixels of an input of 160; None for those of LEVELS
+    finer_levels: 1 adds stride 4
+    """
     check_choice("finer_levels", finer_levels, FINER)
     taps = range(FIRST - finer_levels, len(STAGES))
     features = Features(Tapped(stages(width), taps), extras=[])
-    levels = with_finer(LEVELS, finer_levels)
+    levels = LEVELS if anchor_sizes is None else levels_of(anchor_sizes)
+    levels = with_finer(levels, finer_levels)
     return SSD(features, levels, finer_levels, REFERENCE, MEAN, STD, start=None, **common)
+
+
+def levels_of(sizes: Sequence[float]) -> list[Level]:
+    return make_levels(
+        [level.stride for level in LEVELS], sizes, [level.ratios for level in LEVELS]
+    )

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from ssd.errors import ConfigError
 from ssd.models.heads import Head, start_as_background
 from ssd.models.layers import Normalize, TopDown
-from ssd.models.levels import Levels
-from ssd.ops.anchors import pyramid_anchors
+from ssd.models.levels import Levels, with_ratios
+from ssd.ops.anchors import Pyramid, pyramid_anchors
 from ssd.records import Predictions
 
 
@@ -20,6 +20,8 @@ class Common(TypedDict):
 
     num_classes: with the background
     image_size: one side of the input, or (height, width)
+    anchor_ratios: of the anchors of every level that are not square, each with its inverse; None:
+        as the architecture has them
     clip_anchors: one of `ops.anchors.CLIPS`
     separable_heads, head_width: see `Head`
     top_down: channels of a feature pyramid network over all levels, see `TopDown`; None for none
@@ -28,6 +30,7 @@ class Common(TypedDict):
 
     num_classes: int
     image_size: int | Sequence[int]
+    anchor_ratios: Sequence[float] | None
     clip_anchors: str
     separable_heads: bool
     head_width: int | None
@@ -43,7 +46,8 @@ class SSD(nn.Module):
     finer_levels: how many of them, the first, the architecture has not by itself
     mean, std: see `Normalize`; start: initialises new heads, None for torch's own start
     separable_heads: of all levels, or of each; the rest: see `Common`
-    `anchors`: (A, 4) cxcywh, a buffer that follows the network and stays out of checkpoints
+    `anchors`: (A, 4) cxcywh, a buffer that follows the network and stays out of checkpoints; they
+    are those of `pyramid`
     """
 
     anchors: Tensor
@@ -59,6 +63,7 @@ class SSD(nn.Module):
         start: Callable[[nn.Module], None] | None,
         num_classes: int,
         image_size: int | Sequence[int],
+        anchor_ratios: Sequence[float] | None,
         clip_anchors: str,
         separable_heads: bool | Sequence[bool],
         head_width: int | None,
@@ -66,6 +71,8 @@ class SSD(nn.Module):
         object_prior: float | None,
     ) -> None:
         super().__init__()
+        if anchor_ratios is not None:
+            levels = with_ratios(levels, anchor_ratios)
         self.num_classes = num_classes
         self.image_size = side_pair(image_size)
         self.normalize = Normalize(mean, std)
@@ -91,7 +98,8 @@ class SSD(nn.Module):
         if object_prior is not None:
             start_as_background(heads, object_prior)
         cells = [(height, width) for _, height, width in maps]
-        anchors = pyramid_anchors(levels, cells, self.image_size, reference, clip_anchors)
+        self.pyramid = Pyramid(tuple(levels), cells, self.image_size, reference, clip_anchors)
+        anchors = pyramid_anchors(*self.pyramid)
         self.register_buffer("anchors", anchors, persistent=False)
 
     def forward(self, images: Tensor) -> Predictions:

@@ -47,6 +47,16 @@ class ShapedLevel(NamedTuple):
     shapes: tuple[tuple[float, float], ...]  # width and height of every anchor of a cell
 
 
+class Pyramid(NamedTuple):
+    """What all anchors of a network follow from: the arguments of `pyramid_anchors`."""
+
+    levels: Sequence[Level | ShapedLevel]
+    cells: Sequence[tuple[int, int]]  # (height, width) of each level's real feature map
+    image_size: tuple[int, int]  # (height, width) of the input
+    reference: int  # shorter side of the input that the levels were written for
+    clip: str  # one of CLIPS
+
+
 def level_anchors(
     level: Level | ShapedLevel, cells: tuple[int, int], image_size: tuple[int, int], reference: int
 ) -> Tensor:

@@ -3,6 +3,7 @@
 from typing import Any
 
 PLAIN: dict[str, Any] = {
+    "anchor_ratios": None,
     "clip_anchors": "never",
     "separable_heads": False,
     "head_width": None,

@@ -1,0 +1,144 @@
+"""A corrected copy of a data set, in VOC format; what it is made of is never touched."""
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
+
+from ssd.data.folders import SUFFIXES
+from ssd.errors import ConfigError
+from ssd.records import Annotations
+from ssd.report.drawing import printable
+
+log = logging.getLogger(__name__)
+
+LONGEST = 60  # letters of a file's name, each of up to four of its 255 bytes
+PRECISION = 1e-5  # pixels, more than six decimals lose
+
+
+def check_target(out: Path, roots: Sequence[Path]) -> None:
+    """Refuse a folder that there is, or that lies in a data set."""
+    if out.exists():
+        raise ConfigError(f"fix={out}: exists; give a folder that does not")
+    for root in roots:
+        if out.resolve().is_relative_to(root.resolve()):
+            raise ConfigError(f"fix={out}: lies in the data set; give a folder outside {root}")
+
+
+def write_copy(
+    out: Path,
+    stages: Mapping[str, Annotations],
+    classes: Sequence[str],
+    damaged: Collection[str],
+) -> None:
+    """The images of every stage but the damaged ones, and their boxes, as they were read: without
+    the faulty boxes, clipped, with the sizes of the images and the classes' new names.
+
+    It takes its name when it is whole.
+    """
+    for name in classes:
+        if name != printable(name) or name != name.strip():
+            raise ConfigError(f"fix={out}: XML cannot hold the class {name!r}; give data.rename")
+    part = out.with_name(f"{out.name}.part")
+    for folder in ("Annotations", "ImageSets/Main", "JPEGImages"):
+        (part / folder).mkdir(parents=True)
+    taken: set[str] = set()
+    thin = sum(
+        write_stage(part, stage, columns, classes, damaged, taken)
+        for stage, columns in stages.items()
+    )
+    part.rename(out)
+    log.info("%d images without a fault are in %s, in VOC format", len(taken), out)
+    if thin:
+        log.warning("left out %d boxes of at most one pixel, which VOC's format cannot tell", thin)
+    crowds = sum(int(columns.crowd.sum()) for columns in stages.values())
+    if crowds:
+        log.warning(
+            "%d crowds are difficult objects there, since VOC has no crowds; "
+            "data.train_difficult=false keeps them out of training", crowds,
+        )  # fmt: skip
+
+
+def write_stage(
+    folder: Path,
+    stage: str,
+    columns: Annotations,
+    classes: Sequence[str],
+    damaged: Collection[str],
+    taken: set[str],
+) -> int:
+    """How many boxes had to be left out. taken: names of files, folded"""
+    names, thin = [], 0
+    for index, file in enumerate(columns.files):
+        if file in damaged:
+            continue
+        name = file_name(columns.ids[index], taken)
+        image = folder / "JPEGImages" / f"{name}{suffix(file)}"
+        link(Path(file), image)
+        root, left_out = annotation(columns, index, classes, image.name)
+        indent(root)
+        ElementTree(root).write(folder / "Annotations" / f"{name}.xml", encoding="utf-8")
+        names.append(name)
+        thin += left_out
+    if names:
+        lines = "".join(f"{name}\n" for name in names)
+        (folder / "ImageSets" / "Main" / f"{stage}.txt").write_text(lines, encoding="utf-8")
+    return thin
+
+
+def file_name(id: str, taken: set[str]) -> str:
+    """An id as a name that every file system and a list of words can hold, and no other has."""
+    stem = re.sub(rf"({'|'.join(map(re.escape, SUFFIXES))})$", "", id, flags=re.I)
+    front = re.sub(r"[^\w.-]+", "_", stem)[-LONGEST:].lstrip(".-") or "image"
+    name, count = front, 1
+    while name.casefold() in taken:
+        count += 1
+        name = f"{front}_{count}"
+    taken.add(name.casefold())
+    return name
+
+
+def suffix(file: str) -> str:
+    """The file's own, or where VOC's reader does not look for it any: decoders see what it is."""
+    own = Path(file).suffix.lower()
+    return own if own in SUFFIXES else SUFFIXES[0]
+
+
+def link(source: Path, target: Path) -> None:
+    """The same bytes under another name, without a copy where the file system can."""
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def annotation(
+    columns: Annotations, index: int, classes: Sequence[str], file: str
+) -> tuple[Element, int]:
+    """What an image's file says, and how many boxes it has to leave out. VOC's boxes are 1-based
+    and inclusive; one that is no more than a pixel wide is a slip there."""
+    root = Element("annotation")
+    width, height = columns.sizes[index].tolist()
+    add(root, filename=file)
+    add(SubElement(root, "size"), width=width, height=height, depth=3)
+    thin = 0
+    for row in range(*columns.starts[index : index + 2].tolist()):
+        x1, y1, x2, y2 = columns.boxes[row].tolist()
+        if min(x2 - x1, y2 - y1) < 1 + PRECISION:
+            thin += 1
+            continue
+        item = SubElement(root, "object")
+        name = classes[columns.labels[row] - 1]
+        add(item, name=name, difficult=int(columns.difficult[row]))
+        corners = {"xmin": x1 + 1, "ymin": y1 + 1, "xmax": x2, "ymax": y2}
+        rounded = {side: f"{value:.6f}".rstrip("0").rstrip(".") for side, value in corners.items()}
+        add(SubElement(item, "bndbox"), **rounded)
+    return root, thin
+
+
+def add(parent: Element, **texts: object) -> None:
+    for name, text in texts.items():
+        SubElement(parent, name).text = str(text)

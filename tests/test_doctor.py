@@ -1,0 +1,221 @@
+"""The doctor as a user calls it, on folders with known faults."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from test_datamodule import data_module
+from verbs import run
+from voc import (
+    SIZE,
+    annotation,
+    names,
+    read_records,
+    write_annotation,
+    write_image,
+    write_voc,
+)
+
+from ssd.doctor.fixing import file_name, write_copy
+from ssd.doctor.pictures import around
+from ssd.records import Annotations
+
+DOG, CAT = ("dog", 11, 6, 40, 35), ("cat", 21, 1, 50, 30)
+FLAT, OUTSIDE, OVER = ("dog", 5, 5, 5, 9), ("cat", 70, 5, 80, 9), ("dog", 31, 1, 90, 40)
+
+
+class Page(HTMLParser):
+    """The sections of a page, its pictures, its links, and the tags that are left open."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.sections: list[str] = []
+        self.links: list[str] = []
+        self.open: list[str] = []
+        self.text = path.read_text()
+        self.feed(self.text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        self.links += [given[key] or "" for key in ("src", "href") if key in given]
+        if tag == "section":
+            self.sections.append(given["id"] or "")
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def pictures(self, section: str) -> int:
+        return self.text.split(f'<section id="{section}">')[1].split("</section>")[0].count("<img")
+
+
+class Run(NamedTuple):
+    """The doctor's visit to a faulty folder."""
+
+    code: int
+    data: Path
+    untouched: bool
+    output: Path
+    copy: Path
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Three faulty boxes and one to clip, a picture cut off, and one that is there twice."""
+    folder = tmp_path_factory.mktemp("faulty")
+    train = {"a": [DOG], "bb": [CAT], "ccc": [], "dddd": [DOG, CAT]}
+    splits = {"train": train, "val": {"eeeee": [DOG]}, "test": {"ffffff": [CAT]}}
+    root = write_voc(folder / "voc", splits)
+    write_annotation(root, "a", annotation([DOG, FLAT, OUTSIDE]))
+    write_annotation(root, "bb", annotation([CAT, OVER, FLAT]))
+    shutil.copy(root / "JPEGImages" / "a.png", root / "JPEGImages" / "eeeee.png")
+    cut = root / "JPEGImages" / "dddd.png"
+    cut.write_bytes(cut.read_bytes()[:-400])
+    before = contents(root)
+    words = [f"fix={folder}/copy", "data.rename={dog: animal}"]
+    code = examine(root, folder / "out", *words)
+    return Run(code, root, contents(root) == before, folder / "out", folder / "copy")
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*.*")}
+
+
+def examine(root: Path, output: Path, *words: str) -> int:
+    return run("doctor", "data=auto", f"data.root={root}", "model.image_size=64",
+               "model.width=0.5", f"output={output}", *words)  # fmt: skip
+
+
+def found(output: Path) -> dict:
+    return json.loads((output / "doctor.json").read_text())
+
+
+def test_every_fault_is_listed_and_the_exit_code_is_1(faulty: Run) -> None:
+    faults = [(fault["kind"], fault["message"]) for fault in found(faulty.output)["faults"]]
+    expected = [
+        ("bad_box", "a.xml: object 2 (dog)"),
+        ("bad_box", "a.xml: object 3 (cat)"),
+        ("bad_box", "bb.xml: object 3 (dog)"),
+        ("bad_image", "dddd.png"),
+    ]
+    assert len(faults) == len(expected)
+    for (kind, message), (wanted, part) in zip(faults, expected, strict=True):
+        assert kind == wanted
+        assert part in message
+    assert list(found(faulty.output)["notes"].values()) == [1]
+    assert faulty.code == 1
+
+
+def test_the_terminal_says_what_the_page_says(faulty: Run) -> None:
+    page = (faulty.output / "doctor.html").read_text()
+    lines = [line.partition("INFO] ")[2] or line for line in printed(faulty.output)]
+    for heading in re.findall("<h2>(.*?)</h2>", page):
+        assert heading in lines
+    assert "  3 faulty boxes" in lines
+    assert "  the same picture in two splits: 1" in lines
+
+
+def printed(output: Path) -> list[str]:
+    return (output / "doctor.log").read_text().splitlines()
+
+
+def test_the_page_is_whole_and_needs_no_network(faulty: Run) -> None:
+    page = Page(faulty.output / "doctor.html")
+    assert not page.open
+    assert page.sections == ["content", "faults", "leaks", "reach", "augmented", "advice"]
+    assert all(link.startswith(("data:image/jpeg;base64,", "#")) for link in page.links)
+    assert "http" not in page.text
+    assert page.pictures("faults") == 3
+    assert page.pictures("leaks") == 2 * len(found(faulty.output)["copies"])
+    assert page.pictures("augmented") == 16
+
+
+def test_a_fixed_copy_has_no_faults_and_the_source_is_untouched(
+    faulty: Run, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert examine(faulty.copy, tmp_path) == 0
+    assert (found(tmp_path)["faults"], found(tmp_path)["notes"]) == ([], {})
+    assert faulty.untouched
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path)
+
+
+def test_a_fixed_copy_keeps_what_was_right(faulty: Run) -> None:
+    data = data_module(faulty.copy, val_split="val")
+    columns = data.annotations["train"]
+    assert columns.ids == ["a", "bb", "ccc"]
+    assert data.classes == ["animal", "cat"]
+    assert columns.boxes.tolist() == [[10, 5, 40, 35], [20, 0, 50, 30], [30, 0, 60, 40]]
+    assert data.annotations["val"].ids == ["eeeee"]
+    copied, source = (root / "JPEGImages" / "a.png" for root in (faulty.copy, faulty.data))
+    assert copied.read_bytes() == source.read_bytes()
+
+
+def test_a_copy_goes_to_a_new_folder_outside_the_data(
+    faulty: Run, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert examine(faulty.data, tmp_path / "out", f"fix={tmp_path}") == 2
+    assert "exists; give a folder that does not" in capsys.readouterr().out
+    assert examine(faulty.data, tmp_path / "out", f"fix={faulty.data}/copy") == 2
+    assert "lies in the data set" in capsys.readouterr().out
+    assert not (faulty.data / "copy").exists()
+
+
+def test_boxes_keep_their_fractions_and_those_of_a_pixel_are_left_out(tmp_path: Path) -> None:
+    columns = Annotations(
+        ids=["0/a b"],
+        files=[str(write_image(tmp_path / "source", "a"))],
+        sizes=torch.tensor([SIZE]),
+        starts=torch.tensor([0, 3]),
+        boxes=torch.tensor([[0.1, 0.2, 7.3, 9.4], [3, 3, 4, 9], [3, 3, 3.2, 3.2]]).double(),
+        labels=torch.tensor([2, 1, 1]),
+        difficult=torch.tensor([True, False, False]),
+        crowd=torch.zeros(3, dtype=torch.bool),
+    )
+    write_copy(tmp_path / "copy", {"train": columns}, ["cat", "a & b"], damaged=[])
+    records = read_records(tmp_path / "copy", bad_box="raise")
+    assert records.ids == ["0_a_b"]
+    assert records.boxes == pytest.approx(np.array([[0.1, 0.2, 7.3, 9.4]]), abs=1e-5)
+    assert (names(records), records.difficult.tolist()) == (["a & b"], [True])
+
+
+def test_a_data_set_without_a_single_box_has_a_page(tmp_path: Path) -> None:
+    write_voc(tmp_path / "voc", {"train": {"a": []}, "val": {"bb": []}, "test": {"ccc": []}})
+    assert examine(tmp_path / "voc", tmp_path / "out", "data.classes=[cat]") == 0
+    page = Page(tmp_path / "out" / "doctor.html")
+    assert page.text.count('class="empty"') >= 3
+    assert page.pictures("reach") == 0
+
+
+def test_names_from_the_data_are_text_on_the_page(tmp_path: Path) -> None:
+    write_voc(tmp_path / "voc", {"train": {"a": []}})
+    name = "&lt;script&gt;alert(1)&lt;/script&gt;"
+    write_annotation(tmp_path / "voc", "a", annotation([(name, 5, 5, 30, 30)]))
+    examine(tmp_path / "voc", tmp_path / "out", "data.test_split=null", "data.val_split=null")
+    assert "<script" not in (tmp_path / "out" / "doctor.html").read_text()
+    assert found(tmp_path / "out")["classes"] == ["<script>alert(1)</script>"]
+
+
+def test_names_of_copied_files_are_safe_and_differ() -> None:
+    taken: set[str] = set()
+    ids = ("0/a b", "0_a_b.PNG", "0/A/b", "../é.x", "/", ".jpg", "n" * 300)
+    assert [file_name(id, taken) for id in ids] == [
+        *("0_a_b", "0_a_b_2", "0_A_b_3", "_é.x", "_", "image", "n" * 60),
+    ]
+
+
+def test_a_close_up_is_a_square_of_the_image_with_the_box() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        size = rng.integers(20, 300, 2)
+        corners = np.sort(rng.uniform(0, 1, (2, 2)), axis=0) * size
+        x1, y1, x2, y2 = around(corners.ravel(), tuple(size.tolist()))
+        assert x2 - x1 == y2 - y1 > 0
+        assert min(x1, y1) >= 0
+        assert (np.array([x2, y2]) <= size).all()

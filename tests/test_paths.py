@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import pytest
+
+from ssd.data.paths import inside
+
+ROOT = Path("/data/set")
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("a.jpg", "a.jpg"),
+        ("./images/a b#%20.jpg", "images/a b#%20.jpg"),
+        ("images\\a.jpg", "images/a.jpg"),
+        ("images/../a.jpg", "a.jpg"),
+        ("/data/set/images/a.jpg", "images/a.jpg"),
+        ("x:1.jpg", "x:1.jpg"),
+    ],
+)
+def test_a_name_means_a_path_below_the_root(name: str, path: str) -> None:
+    assert inside(ROOT, name, "list.txt:1") == ROOT / path
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../a.jpg", "images/../../a.jpg", "..\\a.jpg", "/etc/passwd", "/data/settled/a.jpg",
+     "C:\\a.jpg", "c:/a.jpg", "file:///data/set/a.jpg", "s3://x/a.jpg", "a\0.jpg"],
+)  # fmt: skip
+def test_a_name_that_leaves_the_root_is_an_error(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^list\.txt:1: .* leaves the data folder /data/set"):
+        inside(ROOT, name, "list.txt:1")
+
+
+def test_a_name_may_be_relative_to_a_folder_below_the_root(tmp_path: Path) -> None:
+    assert inside(ROOT, "../a.jpg", "", home=ROOT / "lists") == ROOT / "a.jpg"
+    with pytest.raises(ValueError, match="leaves"):
+        inside(ROOT, "../../a.jpg", "", home=ROOT / "lists")
