@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from equality import random_images, randomise
+from networks import arguments
 from references.ssd_pytorch import SSD300, normalise, reduced_vgg16
 
 from ssd import models
@@ -39,7 +40,8 @@ def test_its_names_are_the_bare_numbers_of_fifteen_convolutions() -> None:
 def test_a_network_that_starts_from_it_has_its_features(tmp_path: Path) -> None:
     path, network, reference = save(tmp_path / "vgg16_reducedfc.pth"), make(), SSD300(21)
     heads = [weight.clone() for weight in network.heads.parameters()]
-    report = warm_start(network, CLASSES, path, exclude=[], rename=[], missing="ignore")
+    model = arguments("ssd300_vgg16")
+    report = warm_start(network, CLASSES, model, path, exclude=[], rename=[], missing="error")
     reference.vgg.load_state_dict(torch.load(path, weights_only=True))
     images = random_images(300, number=1)
     conv4_3, fc7 = network.double().features.backbone(network.normalize(images))
