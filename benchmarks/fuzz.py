@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from ssd.data.checks import POLICIES, RAISE, Report
 from ssd.data.columns import to_annotations
 from ssd.data.formats import read_split
-from ssd.data.images import read_image, read_size
+from ssd.data.images.reading import read_image, read_size
 
 ANNOTATION = b"""<annotation><filename>a.png</filename>
 <size><width>24</width><height>16</height><depth>3</depth></size>

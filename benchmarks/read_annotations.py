@@ -25,8 +25,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from ssd.data.checks import POLICIES, Report
-from ssd.data.coco_files import image_folders
-from ssd.data.coco_table import Table
+from ssd.data.coco.files import image_folders
+from ssd.data.coco.table import Table
 from ssd.data.columns import Columns, to_annotations
 from ssd.data.dataset import DetectionDataset
 from ssd.records import Annotations

@@ -13,8 +13,8 @@ from PIL import Image
 from test_datamodule import data_module
 from voc import POLICIES, names, read_records
 
-from ssd.data import coco
 from ssd.data.checks import Report
+from ssd.data.coco import reader as coco
 from ssd.data.columns import ALL, Columns, Records, to_annotations
 from ssd.data.dataset import DetectionDataset
 from ssd.data.formats import AUTO, format_of
@@ -456,5 +456,5 @@ def test_a_file_is_read_alike_in_pieces_of_any_length(
     root = write_text(tmp_path, json.dumps(content(), indent=3))
     whole = read(root)
     for characters in (1, 2, 7):
-        monkeypatch.setattr("ssd.data.json_lists.CHUNK", characters)
+        monkeypatch.setattr("ssd.data.coco.json_lists.CHUNK", characters)
         assert (read(root).boxes == whole.boxes).all()

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from files import write
 
-from ssd.data.folders import image_files
+from ssd.data.images.folders import image_files
 from ssd.errors import ConfigError
 
 FILES = {"b.JPG": "", "a.png": "", "sub/deep/c.webp": "", "notes.txt": "", "._a.png": "",

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd.data.headers import parse, parse_orientation
-from ssd.data.images import AS_STORED, decode_with_opencv, read_image, read_size
-from ssd.data.turning import turned_box
+from ssd.data.images.headers import parse, parse_orientation
+from ssd.data.images.reading import AS_STORED, decode_with_opencv, read_image, read_size
+from ssd.data.images.turning import turned_box
 
 RED = np.full((20, 30, 3), (255, 0, 0), np.uint8)
 

@@ -17,7 +17,7 @@ from voc import (
 from ssd.data.checks import Report
 from ssd.data.columns import to_annotations
 from ssd.data.formats import read_split
-from ssd.data.voc import read_ids
+from ssd.data.voc.image_sets import read_ids
 
 CAT, DOG = ("cat", 1, 1, 60, 40), ("dog", 11, 6, 20, 15)
 

@@ -8,7 +8,7 @@ from voc import POLICIES, names, read_records
 from ssd.data.checks import Report
 from ssd.data.columns import Columns, Records
 from ssd.data.parts import AUTO, Part, read_part
-from ssd.data.yolo import read, splits
+from ssd.data.yolo.reader import read, splits
 
 BOX = "0 0.5 0.5 0.2 0.2\n"  # 24 to 36, 16 to 24 in an image of 60x40
 ALL = "all"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ssd.data.images import read_image
+from ssd.data.images.reading import read_image
 from ssd.data.transforms import Augmentation, make_view, place_boxes, render
 from ssd.records import Annotations, Batch, Sample
 

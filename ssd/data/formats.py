@@ -10,13 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from ssd.data import coco, tables, voc, yolo
 from ssd.data.checks import Report
+from ssd.data.coco import reader as coco
 from ssd.data.columns import Columns, Records, joined
+from ssd.data.csv import reader as csv
+from ssd.data.voc import reader as voc
+from ssd.data.yolo import reader as yolo
 from ssd.errors import ConfigError
 
 AUTO = "auto"
-FORMATS: dict[str, ModuleType] = {"voc": voc, "coco": coco, "yolo": yolo, "csv": tables}
+FORMATS: dict[str, ModuleType] = {"voc": voc, "coco": coco, "yolo": yolo, "csv": csv}
 LOOKS = {  # what tells each format
     "voc": "Annotations/*.xml with JPEGImages/",
     "coco": "annotations/instances_*.json, or other JSON files of COCO",

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ssd.data.images import read_image, read_size
+from ssd.data.images.reading import read_image, read_size
 
 SAME, NEAR, MIRRORED = KINDS = ("same", "near", "mirrored")
 

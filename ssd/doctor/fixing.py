@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
-from ssd.data.folders import SUFFIXES
+from ssd.data.images.folders import SUFFIXES
 from ssd.errors import ConfigError
 from ssd.records import Annotations
 from ssd.report.drawing import printable

@@ -10,7 +10,7 @@ import numpy as np
 
 from ssd.data.checks import Fault
 from ssd.data.dataset import DetectionDataset
-from ssd.data.images import read_image
+from ssd.data.images.reading import read_image
 from ssd.data.transforms import resize
 from ssd.doctor.copies import Copy
 from ssd.doctor.findings import short

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ssd.data.images import read_image, read_size
+from ssd.data.images.reading import read_image, read_size
 from ssd.doctor.progress import Progress
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ssd.data.checks import Report
-from ssd.data.csv_dialects import CORNERS, Dialect
+from ssd.data.csv.dialects import CORNERS, Dialect
 from ssd.data.paths import is_name, shown
 
 BLOCK = 2**9  # rows; fewer than Python's garbage collector would walk through again and again

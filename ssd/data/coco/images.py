@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ssd.data.checks import Report
-from ssd.data.coco_files import find_image
-from ssd.data.headers import Header
-from ssd.data.images import agreed_size, found_header
+from ssd.data.coco.files import find_image
+from ssd.data.images.headers import Header
+from ssd.data.images.reading import agreed_size, found_header
 from ssd.data.paths import inside
 
 PLAIN = re.compile(r"(\w[\w .-]*/)*\w[\w .-]*")  # a path that stays below its folder, at a glance

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ssd.data.checks import Report
-from ssd.data.headers import JPEG, PNG, Header, is_cut, parse
-from ssd.data.turning import TURNS, turned
+from ssd.data.images.headers import JPEG, PNG, Header, is_cut, parse
+from ssd.data.images.turning import TURNS, turned
 
 cv2.setNumThreads(
     0

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ssd.data.checks import Report
-from ssd.data.coco_files import annotation_files, image_folders, looks_like_coco
-from ssd.data.coco_table import Table
+from ssd.data.coco.files import annotation_files, image_folders, looks_like_coco
+from ssd.data.coco.table import Table
 from ssd.data.columns import ALL, Columns
 
 

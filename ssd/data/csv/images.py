@@ -4,7 +4,7 @@ import os
 import unicodedata
 from pathlib import Path
 
-from ssd.data.folders import is_image
+from ssd.data.images.folders import is_image
 from ssd.data.paths import inside
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ssd.data.checks import Report
-from ssd.data.data_yaml import (
+from ssd.data.images.folders import images_below, is_image
+from ssd.data.paths import inside, is_name, read_text, shown
+from ssd.data.yolo.data_yaml import (
     MOST_BYTES,
     STAGES,
     described_names,
@@ -18,8 +20,6 @@ from ssd.data.data_yaml import (
     descriptions,
     read_yaml,
 )
-from ssd.data.folders import images_below, is_image
-from ssd.data.paths import inside, is_name, read_text, shown
 
 NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt")
 MOST_LIST_BYTES = 2**28

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ssd.data.folders import is_image
+from ssd.data.images.folders import is_image
 
 DELIMITERS = ",;\t"
 MOST_HEADER_BYTES = 2**16

@@ -14,13 +14,13 @@ import numpy as np
 from ssd.data.boxes import CLIPPED
 from ssd.data.checks import Report
 from ssd.data.columns import ALL, Columns, Records, renamed
-from ssd.data.csv_dialects import Dialect, dialect_of, twice
-from ssd.data.csv_images import ImageFinder
-from ssd.data.csv_rows import NO_OBJECT, Reading, Rows, split_names
-from ssd.data.headers import Header
-from ssd.data.images import agreed_size, found_header
+from ssd.data.csv.dialects import Dialect, dialect_of, twice
+from ssd.data.csv.images import ImageFinder
+from ssd.data.csv.rows import NO_OBJECT, Reading, Rows, split_names
+from ssd.data.images.headers import Header
+from ssd.data.images.reading import agreed_size, found_header
+from ssd.data.images.turning import turned_box
 from ssd.data.paths import shown
-from ssd.data.turning import turned_box
 
 STAGE = re.compile(r"(?<![a-z])(train(ing|val)?|val(id|idation)?|test(ing)?)\d*(?![a-z])", re.I)
 DESCRIPTIONS = "*class-descriptions*.csv"  # what Open Images' classes are called

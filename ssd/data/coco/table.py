@@ -10,11 +10,11 @@ import numpy as np
 
 from ssd.data.boxes import CLIPPED
 from ssd.data.checks import Report
-from ssd.data.coco_images import Id, Opened, Picture, open_images
-from ssd.data.coco_records import wrong_annotation, wrong_category, wrong_image, wrong_record
+from ssd.data.coco.images import Id, Opened, Picture, open_images
+from ssd.data.coco.json_lists import read_lists
+from ssd.data.coco.records import wrong_annotation, wrong_category, wrong_image, wrong_record
 from ssd.data.columns import Records
-from ssd.data.json_lists import read_lists
-from ssd.data.turning import turned_box
+from ssd.data.images.turning import turned_box
 
 ROUNDING = 1e-6  # pixels; the sum of x and width misses the border by less
 ONE_CLASS = "categories have the name of another and are one class with it"

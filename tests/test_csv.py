@@ -7,9 +7,9 @@ from voc import POLICIES, names, read_records
 
 from ssd.data.checks import Report
 from ssd.data.columns import Columns, Records
-from ssd.data.csv_dialects import dialect_of
+from ssd.data.csv.dialects import dialect_of
+from ssd.data.csv.reader import read, splits
 from ssd.data.parts import AUTO, Part, read_part
-from ssd.data.tables import read, splits
 
 ALL = "all"
 HEADER = "filename,class,xmin,ymin,xmax,ymax\n"

@@ -11,9 +11,9 @@ from pathlib import Path
 from ssd.data.boxes import checked
 from ssd.data.checks import Report
 from ssd.data.columns import ALL, Columns, Object
-from ssd.data.images import header
+from ssd.data.images.reading import header
 from ssd.data.paths import read_text, shown
-from ssd.data.yolo_files import (
+from ssd.data.yolo.files import (
     Classes,
     Layout,
     find_layout,
