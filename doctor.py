@@ -34,8 +34,8 @@ def doctor(cfg: DictConfig) -> None:
     files = [file for columns in data.annotations.values() for file in columns.files]
     with progress("pixels") as show:
         broken = damaged(files, show)
-    for message in broken.values():
-        data.report.fault("bad_image", message)
+    for file, message in broken.items():
+        data.report.fault("bad_image", message, file)
     found = examine(cfg, data)
     folder = Path(cfg.run_dir)
     log.info("%s", page.page(found))
@@ -43,7 +43,7 @@ def doctor(cfg: DictConfig) -> None:
     html.write_page(folder / "doctor.html", found, draw(found, data, broken))
     if cfg.fix is not None:
         write_copy(Path(cfg.fix).expanduser(), data.annotations, data.classes, broken)
-    if found.faults:
+    if found.faults or found.same_pictures():
         cli.end_with(1)
 
 
@@ -112,7 +112,7 @@ def draw(found: Any, data: Any, broken: dict[str, str]) -> Any:
 
     twice = [one for stage in found.statistics.values() for one in stage["duplicates"]["examples"]]
     return pictures.Pictures(
-        faulty=pictures.faulty(found.faults, data.annotations, broken),
+        faulty=pictures.faulty(found.faults),
         duplicated=pictures.duplicated(twice, broken, data.classes),
         leaks=pictures.leaks(found.copies, found.roots),
         missed=pictures.missed(found.reach["worst"], broken, data.classes),

@@ -105,7 +105,7 @@ def mutated(content: bytes, tokens: Sequence[bytes], rng: random.Random) -> byte
 
 def read_voc(root: Path, rng: random.Random) -> None:
     report = Report(dict.fromkeys(POLICIES, RAISE), collect=rng.random() < 0.5)
-    records = read_split(root, "voc", "train", report)
+    records = read_split(root, "voc", "train", report, first_pixel=None)
     to_annotations(records, ["cat", "dog"], report)
     report.close()
 

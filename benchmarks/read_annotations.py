@@ -4,14 +4,13 @@
 
 The JSON file has polygons of so many points, as COCO's; the images are one small JPEG under many
 names, so their headers come from the page cache. Prints the processor's seconds for the JSON file
-and for the headers, the peak of resident memory meanwhile, what stays of it, and the memory of a
-data-loader worker, before and after an epoch of keys without pictures. The last line is what 1.7
-million images with 15 million boxes would take at the same rates.
+and for the headers, the peak of resident memory meanwhile, and what stays of it. The last line is
+what 1.7 million images with 15 million boxes would take at the same rates. For the memory of
+data-loading workers, see worker_memory.py.
 """
 
 import argparse
 import json
-import multiprocessing
 import os
 import sys
 import tempfile
@@ -28,7 +27,6 @@ from ssd.data.checks import POLICIES, Report
 from ssd.data.coco.files import image_folders
 from ssd.data.coco.table import Table
 from ssd.data.columns import Columns, to_annotations
-from ssd.data.dataset import DetectionDataset
 from ssd.records import Annotations
 
 SIZE = (640, 480)
@@ -83,17 +81,11 @@ def status(field: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024 / MB
 
 
-def smaps(field: str) -> float:
-    """A sum over this process's mappings, in MB."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024 / MB
-
-
 def read(root: Path, path: Path) -> tuple[Annotations, dict[str, float]]:
     report = Report(dict.fromkeys(POLICIES, "raise"))
     seconds = {}
     start = time.process_time()
-    table, columns = Table(path.name, report), Columns()
+    table, columns = Table(path.name, report, first_pixel=0), Columns()
     table.parse(path)
     seconds["JSON"] = time.process_time() - start
     start = time.process_time()
@@ -104,16 +96,6 @@ def read(root: Path, path: Path) -> tuple[Annotations, dict[str, float]]:
     annotations = to_annotations(records, records.class_names(), report)
     seconds["columns to tensors"] = time.process_time() - start
     return annotations, seconds
-
-
-def work(annotations: Annotations, answers: multiprocessing.SimpleQueue) -> None:
-    """An epoch of keys, as a worker has them, but no picture is decoded."""
-    dataset = DetectionDataset(annotations, (300, 300), None, True, True, seed=0)
-    before = smaps("Pss:"), smaps("Private_Dirty:")
-    for index in torch.randperm(len(dataset)).tolist():
-        dataset.objects(index)
-        assert annotations.files[index]
-    answers.put((before, (smaps("Pss:"), smaps("Private_Dirty:"))))
 
 
 def main() -> None:
@@ -140,19 +122,10 @@ def main() -> None:
     tensors = [column for column in annotations if isinstance(column, torch.Tensor)]
     of_boxes = sum(column.nbytes for column in tensors if len(column) == given.boxes)
     of_images = sum(column.nbytes for column in tensors) - of_boxes
-    of_images += sum(sys.getsizeof(text) + 8 for text in annotations.ids + annotations.files)
+    of_images += sum(t.bytes.nbytes + t.starts.nbytes for t in (annotations.ids, annotations.files))
     print(f"stays                {(of_boxes + of_images) / MB:6.0f} MB")
     per_box, per_image = of_boxes / given.boxes, of_images / given.images
     print(f"                     {per_box:.0f} bytes a box, {per_image:.0f} bytes an image")
-
-    context = multiprocessing.get_context("fork")
-    answers = context.SimpleQueue()
-    worker = context.Process(target=work, args=(annotations, answers))
-    worker.start()
-    (pss, private), (pss_after, private_after) = answers.get()
-    worker.join()
-    print(f"worker, proportional {pss:6.0f} MB, after an epoch {pss_after:.0f} MB")
-    print(f"worker, of its own   {private:6.0f} MB, after an epoch {private_after:.0f} MB")
 
     images, boxes = LARGE["images"], LARGE["boxes"]
     more, more_images = boxes / given.boxes, images / given.images
@@ -160,8 +133,7 @@ def main() -> None:
     print(
         f"{images} images, {boxes} boxes: about {time_large:.0f} s, "
         f"{(per_box * boxes + per_image * images) / MB:.0f} MB that stay, "
-        f"a peak of {peak * more:.0f} MB, "
-        f"{(private_after - private) * more_images:.0f} MB more in each worker"
+        f"a peak of {peak * more:.0f} MB"
     )
 
 

@@ -1,6 +1,7 @@
 """Which files and which batches: the LightningDataModule over the splits of data sets."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from ssd.data.boxes import check_first_pixel
 from ssd.data.checks import Report
 from ssd.data.columns import Records, joined, to_annotations
 from ssd.data.dataset import DetectionDataset, collate
@@ -36,9 +38,11 @@ class DetectionDataModule(pl.LightningDataModule):
     None for no such split; "auto" for the one that is called so, and where there is none, every
     image for training, and a tenth of the training images for validation and for the test
     more: further data sets, each with a `root` and whatever else of format, train_split, val_split,
-    test_split and rename differs from the first's
+    test_split, rename and first_pixel differs from the first's
     classes: names, or a text file of them, or None for those that occur, sorted
     rename: class names in the files to those that they become, or None; several may become one
+    first_pixel: 1 where files count pixels from 1 and name the last one inside, as VOC's; 0 where
+    they count from 0 and name the first one outside; None for the format's own way
     bad_box, bad_image, size_mismatch, unknown_class: "raise" or "drop", see `data.checks`
     train_difficult: whether difficult objects are trained on, as the Caffe code does
     batch_size: images of one optimizer step, over all devices and accumulations
@@ -57,6 +61,7 @@ class DetectionDataModule(pl.LightningDataModule):
         more: Sequence[Mapping[str, Any]],
         classes: str | Sequence[str] | None,
         rename: Mapping[str, str] | None,
+        first_pixel: int | None,
         bad_box: str,
         bad_image: str,
         size_mismatch: str,
@@ -74,8 +79,10 @@ class DetectionDataModule(pl.LightningDataModule):
         if num_workers < 0:
             raise ConfigError(f"data.num_workers={num_workers}: give 0 or more")
         self.root = Path(root).expanduser()
-        first = Part(self.root, format, train_split, val_split, test_split, rename)
+        first = Part(self.root, format, train_split, val_split, test_split, rename, first_pixel)
         self.parts = [first, *(another(first, changes) for changes in more)]
+        for part in self.parts:
+            check_first_pixel(part.first_pixel)
         self.prepare = prepare
         self.download = download
         self.given_classes = read_classes(classes)
@@ -149,8 +156,8 @@ class DetectionDataModule(pl.LightningDataModule):
         folder = run_dir / SPLITS
         folder.mkdir(parents=True, exist_ok=True)
         for stage in STAGES:
-            ids = annotations[stage].ids
-            (folder / f"{stage}.txt").write_text("".join(f"{id}\n" for id in ids))
+            lines = "".join(f"{id}\n" for id in annotations[stage].ids)
+            (folder / f"{stage}.txt").write_bytes(os.fsencode(lines))
 
     @property
     def steps_per_epoch(self) -> float:

@@ -7,7 +7,7 @@ the very records that `coco_ground_truth` and `coco_results` give for files.
 
 import contextlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -236,7 +236,7 @@ def _absent_as_nan(values: np.ndarray) -> list[float]:
     return np.where(values < 0, np.nan, values).tolist()
 
 
-def _check_coverage(seen: Tensor, ids: list[str]) -> None:
+def _check_coverage(seen: Tensor, ids: Sequence[str]) -> None:
     """Raises unless every row of the split was seen once: each number would be another split's."""
     times = torch.bincount(seen, minlength=len(ids))
     for what, wrong in (("were never seen", times == 0), ("were seen more than once", times > 1)):

@@ -6,6 +6,7 @@ images of a split.
 Boxes are float32 xyxy in fractions of the image, unless a docstring says otherwise.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, TypedDict
 
 from torch import Tensor
@@ -14,15 +15,16 @@ BACKGROUND = 0  # a label; users never see it
 
 
 class Annotations(NamedTuple):
-    """The images of a split and what they contain, in columns: no Python object per box.
+    """The images of a split and what they contain, in columns: no Python object per box, nor,
+    with `texts.Texts`, per image.
 
     Boxes are in pixels of the original image, 0-based and half-open, in double precision: what the
     files say.
     The boxes of image i are the rows starts[i]:starts[i + 1].
     """
 
-    ids: list[str]  # I names, unique, as the image set has them
-    files: list[str]  # I paths of image files
+    ids: Sequence[str]  # I names, unique, as the image set has them
+    files: Sequence[str]  # I paths of image files
     sizes: Tensor  # (I, 2) int64 width and height, pixels
     starts: Tensor  # (I + 1,) int64
     boxes: Tensor  # (rows, 4) float64 xyxy, pixels

@@ -1,18 +1,17 @@
 """Whether a converted checkpoint predicts and detects what the network that it came from does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from references.detecting import Found
 from torch import Tensor, nn
 
 from ssd.ops.detecting import detect
+from ssd.records import Detections
 from ssd.weights.checkpoints import build_network
 
 LOGITS, OFFSETS = 3.0, 1.0  # standard deviations that heads are scaled to
-
-# boxes (N, 4) xyxy fractions, scores (N,), labels (N,) from 1, of one image
-Found = tuple[Tensor, Tensor, Tensor]
 
 
 class Differences(NamedTuple):
@@ -49,17 +48,21 @@ def randomise(network: nn.Module) -> None:
 
 
 @torch.no_grad()
-def spread(heads: Sequence[nn.Conv2d], deviation: float, run: Callable[[], Any]) -> None:
-    """Scale the heads so that what they say in `run` varies by about the deviation."""
-    seen: dict[nn.Conv2d, float] = {}
+def spread(
+    classify: Iterable[nn.Conv2d], locate: Iterable[nn.Conv2d], run: Callable[[], Any]
+) -> None:
+    """Scale the heads so that the logits and offsets they say in `run` vary by about LOGITS and
+    OFFSETS."""
+    deviations = {**dict.fromkeys(classify, LOGITS), **dict.fromkeys(locate, OFFSETS)}
+    seen: dict[nn.Module, float] = {}
     hooks = [
         head.register_forward_hook(lambda head, _, out: seen.__setitem__(head, float(out.std())))
-        for head in heads
+        for head in deviations
     ]
     run()
     for hook in hooks:
         hook.remove()
-    for head in heads:
+    for head, deviation in deviations.items():
         head.weight *= deviation / seen[head]
         if head.bias is not None:
             head.bias *= deviation / seen[head]
@@ -115,6 +118,13 @@ def ordered(boxes: Tensor, scores: Tensor, labels: Tensor) -> Found:
     order = scores.argsort(descending=True, stable=True)
     order = order[labels[order].argsort(stable=True)]
     return boxes[order], scores[order], labels[order]
+
+
+def assert_same(ours: Detections, found: Found) -> None:
+    """That all our detections of the one image are the original's, but for rounding."""
+    boxes, scores, labels = ordered(ours.boxes[0], ours.scores[0], ours.labels[0])
+    assert labels.tolist() == ordered(*found)[2].tolist()
+    torch.testing.assert_close((boxes, scores), ordered(*found)[:2])
 
 
 def assert_equal(apart: Differences) -> None:

@@ -21,6 +21,7 @@ DEFAULTS = {
     "more": [],
     "classes": None,
     "rename": None,
+    "first_pixel": None,
     **POLICIES,
     "train_difficult": True,
     "batch_size": 4,
@@ -53,7 +54,7 @@ def data_module(
 
 
 def ids(data: DetectionDataModule, stage: str) -> list[str]:
-    return data.annotations[stage].ids
+    return list(data.annotations[stage].ids)
 
 
 def test_classes_come_from_the_data_in_alphabetical_order(root: Path) -> None:
@@ -95,6 +96,13 @@ def test_a_val_split_that_is_part_of_training_is_not_taken_by_itself(root: Path)
     write_split(root, "val", IDS[:5])
     assert sorted(ids(data_module(root), "val")) != IDS[:5]
     assert len(ids(data_module(root), "val")) == 4
+
+
+def test_what_is_wrong_in_a_val_split_that_is_part_of_training_counts_once(root: Path) -> None:
+    over = {IDS[0]: [("dog", 11, 6, 70, 15)]}
+    data = data_module(write_voc(root, {"val": over}))
+    assert len(ids(data, "val")) == 4
+    assert (list(data.report.notes.values()), data.report.boxes) == ([1], 41)
 
 
 def test_a_val_split_that_is_the_test_is_not_taken_by_itself(root: Path) -> None:
@@ -188,6 +196,30 @@ def test_a_further_data_set_needs_a_root_and_known_fields(root: Path) -> None:
         data_module(root, more=[{"format": "voc"}])
     with pytest.raises(ConfigError, match="splits is not known"):
         data_module(root, more=[{"root": "x", "splits": 1}])
+
+
+def test_each_data_set_has_its_own_first_pixel(root: Path, tmp_path: Path) -> None:
+    other = write_voc(tmp_path / "other", {"train": {"z": [DOG]}, "test": {}})
+    more = [{"root": str(other), "test_split": None, "val_split": None, "first_pixel": 0}]
+    boxes = data_module(root, val_split=None, more=more).annotations["train"].boxes
+    assert boxes[0].tolist() == [10, 5, 20, 15]
+    assert boxes[-1].tolist() == [11, 6, 20, 15]
+
+
+@pytest.mark.parametrize("value", [2, "abc", True, 0.5])
+def test_a_first_pixel_is_0_or_1(root: Path, value: object) -> None:
+    message = rf"data\.first_pixel={value}: give null for the format's own way, 0, or 1"
+    with pytest.raises(ConfigError, match=message):
+        data_module(root, first_pixel=value)
+    with pytest.raises(ConfigError, match=message):
+        data_module(root, more=[{"root": "x", "first_pixel": value}])
+
+
+def test_where_every_image_is_left_out_the_first_fault_is_the_error(root: Path) -> None:
+    for path in (root / "JPEGImages").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"image00\.png: the file is empty"):
+        ids(data_module(root, bad_image="drop"), "train")
 
 
 def test_classes_are_renamed_merged_and_selected(root: Path) -> None:

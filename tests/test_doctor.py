@@ -7,14 +7,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from formats import write_dogs
 from test_datamodule import data_module
 from verbs import run
 from voc import (
     SIZE,
     annotation,
+    collected,
     names,
     read_records,
     write_annotation,
@@ -22,6 +25,9 @@ from voc import (
     write_voc,
 )
 
+from ssd.data.checks import Fault
+from ssd.data.formats import FORMATS
+from ssd.doctor import pictures
 from ssd.doctor.fixing import file_name, write_copy
 from ssd.doctor.pictures import around
 from ssd.records import Annotations
@@ -109,6 +115,8 @@ def test_every_fault_is_listed_and_the_exit_code_is_1(faulty: Run) -> None:
     for (kind, message), (wanted, part) in zip(faults, expected, strict=True):
         assert kind == wanted
         assert part in message
+    boxes = [fault["box"] for fault in found(faulty.output)["faults"]]
+    assert boxes == [[4, 4, 5, 9], [69, 4, 80, 9], [4, 4, 5, 9], None]
     assert list(found(faulty.output)["notes"].values()) == [1]
     assert faulty.code == 1
 
@@ -140,7 +148,7 @@ def test_the_page_is_whole_and_needs_no_network(faulty: Run) -> None:
 def test_a_fixed_copy_has_no_faults_and_the_source_is_untouched(
     faulty: Run, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert examine(faulty.copy, tmp_path) == 0
+    examine(faulty.copy, tmp_path)
     assert (found(tmp_path)["faults"], found(tmp_path)["notes"]) == ([], {})
     assert faulty.untouched
     assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path)
@@ -191,6 +199,48 @@ def test_a_data_set_without_a_single_box_has_a_page(tmp_path: Path) -> None:
     page = Page(tmp_path / "out" / "doctor.html")
     assert page.text.count('class="empty"') >= 3
     assert page.pictures("reach") == 0
+
+
+def test_a_file_in_two_splits_is_an_exit_code_of_1_and_a_near_copy_is_not(tmp_path: Path) -> None:
+    splits = {"train": {"a": [DOG]}, "val": {"bb": [CAT]}, "test": {"ccc": []}}
+    root = write_voc(tmp_path / "voc", splits)
+    assert examine(root, tmp_path / "out") == 0
+    picture = cv2.imread(str(root / "JPEGImages" / "a.png"))
+    cv2.imwrite(str(root / "JPEGImages" / "bb.png"), cv2.convertScaleAbs(picture, beta=5))
+    assert examine(root, tmp_path / "near") == 0
+    assert [copy["kind"] for copy in found(tmp_path / "near")["copies"]] == ["near"]
+    shutil.copy(root / "JPEGImages" / "a.png", root / "JPEGImages" / "bb.png")
+    assert examine(root, tmp_path / "same") == 1
+    assert found(tmp_path / "same")["faults"] == []
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_faults_of_every_format_have_pictures(tmp_path: Path, format: str) -> None:
+    root = write_dogs(tmp_path, format, (10, 5, 20, 15), (5, 5, 5, 9))
+    (figure,) = pictures.faulty(collected(root, format=format)[1])
+    shown = cv2.imdecode(np.frombuffer(figure.jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert shown.shape[0] == shown.shape[1]  # a close-up
+    assert "no width or height" in figure.caption
+
+
+def test_a_fault_without_a_box_shows_its_image_after_the_boxes(tmp_path: Path) -> None:
+    file = str(write_image(tmp_path, "a"))
+    torn = tmp_path / "torn.png"
+    torn.write_bytes(b"")
+    faults = [
+        Fault("bad_image", "torn", str(torn)),
+        Fault("size_mismatch", "whole", file),
+        Fault("bad_annotation", "nowhere"),
+        Fault("bad_box", "box", file, (5.0, 5.0, 5.0, 9.0)),
+    ]
+    assert [figure.caption for figure in pictures.faulty(faults)] == ["box", "whole"]
+
+
+def test_a_split_that_cannot_be_read_is_a_fault_of_the_page(tmp_path: Path) -> None:
+    root = write_voc(tmp_path / "voc", {"train": {"a": [DOG]}, "val": {"bb": [CAT]}, "test": {}})
+    assert examine(root, tmp_path / "out") == 1
+    (fault,) = found(tmp_path / "out")["faults"]
+    assert "test.txt: names no images" in fault["message"]
 
 
 def test_names_from_the_data_are_text_on_the_page(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from networks import make_network
 from test_statistics import CLASSES, annotated, square
 from torchvision import ops
 
-from ssd.doctor.fitting import Fit, fit, nearest_overlaps
-from ssd.doctor.reach import reach
+from ssd.doctor.fitting import MOST_BOXES, Fit, fit, nearest_overlaps, sample
+from ssd.doctor.reach import Truths, reach
 from ssd.errors import ConfigError
 from ssd.models import SSD
 from ssd.ops.anchors import ShapedLevel, pyramid_anchors
@@ -83,6 +83,39 @@ def test_the_override_gives_the_anchors_that_were_measured(finer: int) -> None:
     after = reach(annotations, CLASSES, network.anchors, (SIDE, SIDE), 0.7, True, True)
     assert after == found.after
     assert json.loads(value) == found.sizes
+
+
+def many_squares(sides: np.ndarray) -> Annotations:
+    """Ten squares an image, anywhere in it, in the order of their sides."""
+    places = np.random.default_rng(0).uniform(60, SIDE - 60, (len(sides), 2)).tolist()
+    boxes = [(1, square(x, y, side)) for (x, y), side in zip(places, sides.tolist(), strict=True)]
+    return annotated([boxes[i : i + 10] for i in range(0, len(boxes), 10)], size=(SIDE, SIDE))
+
+
+def test_a_sample_of_many_objects_finds_sizes_as_good_as_all_of_them_would() -> None:
+    sides = np.sort(np.exp(np.random.default_rng(1).normal(np.log(36), 0.5, 6000))).clip(6, 120)
+    every, half = many_squares(sides), many_squares(sides[::2])
+    assert len(half.labels) < MOST_BOXES < len(every.labels)
+    sampled, whole = fitted(every, small(), 0.75), fitted(half, small(), 0.75)
+    network = small(anchor_sizes=whole.sizes)
+    expected = reach(every, CLASSES, network.anchors, (SIDE, SIDE), 0.75, True, True)
+    assert sampled.after["recall"] == pytest.approx(expected["recall"], abs=0.01)
+    assert sampled.after["recall"] > sampled.before["recall"] + 0.1
+
+
+def test_a_sample_is_the_same_on_each_call_and_from_everywhere() -> None:
+    number = 10_000
+    rows = np.arange(number)
+    boxes = np.stack(4 * [rows], axis=1)
+    truths = Truths(rows, boxes.astype(np.float64), boxes.astype(np.float32), rows)
+    found, again = sample(truths), sample(truths)
+    for column, same in zip(found, again, strict=True):
+        assert np.array_equal(column, same)
+        assert np.array_equal(column.reshape(MOST_BOXES, -1)[:, 0], found.image)
+    assert len(np.unique(found.image)) == MOST_BOXES
+    tenths = np.bincount(found.image // 1000)  # of a share p without putting back, so binomial
+    deviation = (MOST_BOXES * 0.1 * 0.9 * (1 - MOST_BOXES / number)) ** 0.5
+    assert np.abs(tenths - MOST_BOXES / 10).max() < 4 * deviation
 
 
 def test_the_same_data_give_the_same_sizes() -> None:

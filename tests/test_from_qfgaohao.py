@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from equality import LOGITS, OFFSETS, assert_equal, differences, random_images, randomise, spread
+from equality import assert_equal, differences, random_images, randomise, spread
 from references.qfgaohao import (
     SSD,
     VGG16SSD,
@@ -35,8 +35,8 @@ def prepared(make: type[SSD]) -> tuple[SSD, Tensor]:
     model, images = make(21).eval(), random_images(300, number=1)
     randomise(model)
     pixels = normalise(images, model)
-    spread(final_layers(model.classification_headers), LOGITS, lambda: model(pixels))
-    spread(final_layers(model.regression_headers), OFFSETS, lambda: model(pixels))
+    heads = (model.classification_headers, model.regression_headers)
+    spread(*map(final_layers, heads), lambda: model(pixels))
     return model, images
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from equality import LOGITS, OFFSETS, assert_equal, differences, random_images, randomise, spread
+from equality import assert_equal, assert_same, differences, random_images, randomise, spread
 from references.ssd_pytorch import COCO_SIZES, SSD300, VOC_SIZES, anchors, detect, normalise
 
 from ssd.ops import detecting
@@ -26,8 +26,7 @@ def test_a_file_of_ssd_pytorch_predicts_and_detects_the_same(
     model, images = SSD300(num_classes), random_images(300, number=1)
     randomise(model)
     maps = model.double().maps(normalise(images).double())
-    spread(model.conf, LOGITS, lambda: model.predict(maps))
-    spread(model.loc, OFFSETS, lambda: model.predict(maps))
+    spread(model.conf, model.loc, lambda: model.predict(maps))
     if num_classes > 100:
         for head in model.conf:
             head.bias.view(-1, num_classes)[:, 0] += BACKGROUND
@@ -59,12 +58,9 @@ def test_its_anchors_go_by_the_number_of_classes_and_its_rules_do_not(
     ours = detecting.detect(
         Predictions(logits, offsets), network.anchors, **checkpoint["ssd"]["detecting"]
     )
-    boxes, scores, labels = detect(logits, offsets, anchors(sizes))[0]
-    order = scores.argsort(descending=True, stable=True)
-    assert len(order) > 100
-    torch.testing.assert_close(ours.scores[0], scores[order])
-    torch.testing.assert_close(ours.boxes[0], boxes[order], atol=1e-5, rtol=0)
-    assert ours.labels[0].tolist() == labels[order].tolist()
+    (found,) = detect(logits, offsets, anchors(sizes))
+    assert len(found[2]) > 100
+    assert_same(ours, found)
     assert checkpoint["ssd"]["classes"] == (VOC if num_classes == 21 else COCO)
 
 

@@ -4,16 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from equality import (
-    LOGITS,
-    OFFSETS,
-    Found,
-    assert_equal,
-    differences,
-    random_images,
-    randomise,
-    spread,
-)
+from equality import Found, assert_equal, differences, random_images, randomise, spread
 from torch import Tensor, nn
 from torchvision.models.detection import ssd300_vgg16, ssdlite320_mobilenet_v3_large
 from torchvision.models.detection.ssd import SSD
@@ -39,8 +30,8 @@ def final_layers(branch: nn.Module) -> list[nn.Conv2d]:
 def prepared(name: str) -> tuple[SSD, Tensor]:
     model, images = make(name), random_images(MODELS[name][1])
     randomise(model.double())
-    spread(final_layers(model.head.classification_head), LOGITS, lambda: model(pixels(images)))
-    spread(final_layers(model.head.regression_head), OFFSETS, lambda: model(pixels(images)))
+    heads = (model.head.classification_head, model.head.regression_head)
+    spread(*map(final_layers, heads), lambda: model(pixels(images)))
     return model.float().double(), images  # weights that a float32 file holds
 
 

@@ -6,6 +6,7 @@ from PIL import Image
 from voc import (
     POLICIES,
     annotation,
+    collected,
     names,
     read_records,
     write_annotation,
@@ -16,7 +17,6 @@ from voc import (
 
 from ssd.data.checks import Report
 from ssd.data.columns import to_annotations
-from ssd.data.formats import read_split
 from ssd.data.voc.image_sets import read_ids
 
 CAT, DOG = ("cat", 1, 1, 60, 40), ("dog", 11, 6, 20, 15)
@@ -78,7 +78,7 @@ def test_an_image_listed_twice_is_an_error(tmp_path: Path) -> None:
 def test_lists_may_have_crlf_empty_lines_and_the_columns_of_a_class(tmp_path: Path) -> None:
     write_split(tmp_path, "train", [])
     (tmp_path / "ImageSets/Main/train.txt").write_bytes(b"\xef\xbb\xbfa 1\r\nb -1\r\n\r\nc  0\r\n")
-    assert read_ids(tmp_path, "train") == ["a", "c"]
+    assert read_ids(tmp_path, tmp_path, "train") == ["a", "c"]
 
 
 @pytest.mark.parametrize(
@@ -203,10 +203,9 @@ def test_all_faults_are_collected_on_request(tmp_path: Path) -> None:
     write_voc(tmp_path, {"train": {"a": [], "b": [DOG], "c": []}})
     write_annotation(tmp_path, "a", bad)
     (tmp_path / "JPEGImages" / "c.png").write_bytes(b"")
-    report = Report(POLICIES, collect=True)
-    records = read_split(tmp_path, "voc", "train", report)
+    records, faults = collected(tmp_path)
     assert records.ids == ["a", "b"]
-    assert [fault.kind for fault in report.faults] == ["bad_annotation"] * 3 + ["bad_image"]
+    assert [fault.kind for fault in faults] == ["bad_annotation"] * 3 + ["bad_image"]
 
 
 def test_an_image_that_cannot_be_opened_can_be_left_out(
@@ -216,6 +215,30 @@ def test_an_image_that_cannot_be_opened_can_be_left_out(
     (root / "JPEGImages" / "a.png").write_bytes(b"not found")
     assert read_records(root, bad_image="drop").ids == ["b"]
     assert "left out 1 images that cannot be read" in caplog.text
+
+
+def test_files_that_count_from_0_have_a_cure(tmp_path: Path) -> None:
+    root = one_image(tmp_path, annotation([("dog", 0, 0, 9, 9), DOG]))
+    with pytest.raises(ValueError, match=r"1 of 2 boxes.*: data\.first_pixel=0 reads them so"):
+        read_records(root)
+    assert read_records(root, first_pixel=0).boxes.tolist() == [[0, 0, 9, 9], [11, 6, 20, 15]]
+
+
+def test_a_box_is_named_by_its_place_in_the_file_whatever_precedes_it(tmp_path: Path) -> None:
+    content = annotation([DOG, CAT, ("dog", 5, 5, 5, 9)]).replace("<xmin>11", "<xmin>x")
+    faults = collected(one_image(tmp_path, content))[1]
+    messages = [fault.message.partition(": ")[2] for fault in faults]
+    assert messages[0].startswith("object 1 (dog): bndbox: xmin is 'x'")
+    assert messages[1].startswith("object 3 (dog): no width or height")
+    assert {fault.file for fault in faults} == {str(tmp_path / "JPEGImages" / "a.png")}
+
+
+def test_a_list_that_cannot_be_read_does_not_stop_a_report_that_collects(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"train": {"a": [DOG]}, "val": {}})
+    records, faults = collected(tmp_path, ["train", "val"])
+    assert records.ids == ["a"]
+    assert [fault.kind for fault in faults] == ["bad_annotation"]
+    assert "val.txt: names no images" in faults[0].message
 
 
 def test_boxes_of_a_turned_square_are_of_the_picture_that_is_shown(tmp_path: Path) -> None:

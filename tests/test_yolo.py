@@ -3,12 +3,12 @@ from pathlib import Path
 import pytest
 from files import write
 from PIL import Image
-from voc import POLICIES, names, read_records
+from voc import POLICIES, collected, names, read_records
 
 from ssd.data.checks import Report
-from ssd.data.columns import Columns, Records
+from ssd.data.columns import Records
 from ssd.data.parts import AUTO, Part, read_part
-from ssd.data.yolo.reader import read, splits
+from ssd.data.yolo.reader import splits
 
 BOX = "0 0.5 0.5 0.2 0.2\n"  # 24 to 36, 16 to 24 in an image of 60x40
 ALL = "all"
@@ -113,12 +113,11 @@ def test_a_bad_line_names_its_file_and_number(tmp_path: Path, line: str, message
 def test_a_report_that_collects_gets_every_fault_and_the_good_lines(tmp_path: Path) -> None:
     bad = "0 1\n0 a b c d\n7 0.5 0.5 0.2 0.2\n0 7 7 7 7\n"
     write(tmp_path, {**LISTED, "labels/a.txt": bad + BOX})
-    report, columns = Report(POLICIES, collect=True), Columns()
-    read(tmp_path, ALL, report, columns)
-    kinds = [fault.kind for fault in report.faults]
+    records, faults = collected(tmp_path, ALL, "yolo")
+    kinds = [fault.kind for fault in faults]
     assert kinds == ["bad_annotation", "bad_annotation", "unknown_class", "bad_box"]
-    assert len(columns.close().boxes) == 1
-    assert report.boxes == 2
+    assert {fault.file for fault in faults} == {str(tmp_path / "images/a.png")}
+    assert len(records.boxes) == 1
 
 
 @pytest.mark.parametrize(
@@ -201,7 +200,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_usual_layout_is_read_and_its_splits_are_found(tmp_path: Path, layout: str) -> None:
     write(tmp_path, LAYOUTS[layout])
-    part = Part(tmp_path, AUTO, AUTO, AUTO, None, {})
+    part = Part(tmp_path, AUTO, AUTO, AUTO, None, {}, None)
     divided = read_part(part, Report(POLICIES))
     train, val = divided.stages["train"], divided.stages["val"]
     assert (names(train), names(val), divided.made) == (["cat"], ["dog"], [])

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ssd.data.checks import Report
+from ssd.data.checks import Fault, Report
 from ssd.data.columns import Records
 from ssd.data.formats import read_split
 
@@ -73,13 +73,25 @@ POLICIES = {
 
 
 def read_records(
-    root: Path, split: str | list[str] = "train", format: str = "voc", **policies: str
+    root: Path,
+    split: str | list[str] = "train",
+    format: str = "voc",
+    first_pixel: int | None = None,
+    **policies: str,
 ) -> Records:
     """A split as it is read before training, with what is said about it."""
     report = Report({**POLICIES, **policies})
-    records = read_split(root, format, split, report)
+    records = read_split(root, format, split, report, first_pixel)
     report.close()
     return records
+
+
+def collected(
+    root: Path, split: str | list[str] = "train", format: str = "voc"
+) -> tuple[Records, list[Fault]]:
+    """A split and its faults, all of them, as the doctor reads it."""
+    report = Report(POLICIES, collect=True)
+    return read_split(root, format, split, report, first_pixel=None), report.faults
 
 
 def names(records: Records) -> list[str]:

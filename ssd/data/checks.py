@@ -2,7 +2,8 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from ssd.errors import ConfigError
@@ -26,9 +27,14 @@ KINDS = {
 POLICIES = tuple(kind for kind, (_, cure) in KINDS.items() if cure)
 
 
+Box = tuple[float, float, float, float]
+
+
 class Fault(NamedTuple):
     kind: str  # of KINDS
     message: str  # what is wrong, with file and field
+    file: str | None = None  # of the image, where it is known
+    box: Box | None = None  # xyxy pixels of the image as it is shown
 
 
 class Report:
@@ -48,16 +54,34 @@ class Report:
         self.faults: list[Fault] = []
         self.notes: Counter[str] = Counter()  # what was put right without a loss, by its name
 
-    def fault(self, kind: str, message: str) -> None:
-        """Leave something out, or stop here, as the policy of its kind has it."""
+    def fault(
+        self, kind: str, message: str, file: str | None = None, box: Box | None = None
+    ) -> None:
+        """Leave something out, or stop here, as the policy of its kind has it. See `Fault`."""
         cure = KINDS[kind][1]
         if not self.collect and self.policies.get(kind, RAISE) == RAISE:
             raise ValueError(f"{message}; mend it, or leave such out: {cure}" if cure else message)
-        self.faults.append(Fault(kind, message))
+        self.faults.append(Fault(kind, message, file, box))
+
+    @contextmanager
+    def skipping(self, file: str | None = None) -> Iterator[None]:
+        """Leave the rest of a block out where it cannot be read. file: the image it is about"""
+        try:
+            yield
+        except ConfigError:
+            raise
+        except ValueError as error:
+            self.fault("bad_annotation", str(error), file)
 
     def note(self, what: str, count: int = 1) -> None:
         """Count something that was put right, as "boxes clipped to their image"."""
         self.notes[what] += count
+
+    def take(self, other: "Report") -> None:
+        """What another one found, too."""
+        self.boxes += other.boxes
+        self.faults += other.faults
+        self.notes.update(other.notes)
 
     def close(self) -> None:
         """Say what was found, and refuse a data set with too many faulty boxes."""

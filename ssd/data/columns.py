@@ -10,12 +10,14 @@ import torch
 from ssd.data.checks import Report
 from ssd.data.naming import unknown_class
 from ssd.records import Annotations
+from ssd.texts import Texts
 
 ALL = "all"  # the split of every image that there is, where files name no splits
 
 
 class Object(NamedTuple):
-    """One object of an image; the box is xyxy pixels, 0-based and half-open.
+    """One object of an image; in columns the box is xyxy pixels, 0-based and half-open. Until it is
+    checked it is as the file has it.
 
     difficult: neither right nor wrong when detected; crowd: a region of many objects, so never
     trained on, and difficult
@@ -136,6 +138,19 @@ def joined(parts: Sequence[Records]) -> Records:
     )
 
 
+def count_twice(records: Records) -> int:
+    """How many objects are in their image a second time: class, box and marks, to the last bit."""
+    image = np.repeat(np.arange(len(records.sizes)), np.diff(records.starts))
+    columns = (image, records.names, records.difficult, records.crowd, *records.boxes.T)
+    mixed = np.zeros(len(image))  # alike where objects are, and nearly nowhere else
+    for number, column in enumerate(columns, start=2):
+        mixed += column * number**0.5
+    _, which, counts = np.unique(mixed, return_inverse=True, return_counts=True)
+    some = np.flatnonzero(counts[which] > 1)
+    rows = np.stack([column[some] for column in columns], axis=1)
+    return len(rows) - len(np.unique(rows, axis=0))
+
+
 def stacked(parts: list[np.ndarray], empty: tuple[int, ...], kind: type) -> np.ndarray:
     return np.concatenate([np.empty(empty, kind), *parts])
 
@@ -157,11 +172,13 @@ def to_annotations(records: Records, classes: Sequence[str], report: Report) -> 
     image = np.repeat(np.arange(len(records.ids)), np.diff(records.starts))
     for row in np.flatnonzero(~known):
         name = records.vocabulary[records.names[row]]
-        report.fault("unknown_class", unknown_class(name, records.ids[image[row]], classes))
+        message = unknown_class(name, records.ids[image[row]], classes)
+        file, box = records.files[image[row]], tuple(records.boxes[row].tolist())
+        report.fault("unknown_class", message, file, box)
     counts = np.bincount(image[known], minlength=len(records.ids))
     return Annotations(
-        ids=records.ids,
-        files=records.files,
+        ids=Texts(records.ids),
+        files=Texts(records.files),
         sizes=torch.from_numpy(records.sizes),
         starts=torch.from_numpy(np.concatenate([[0], counts.cumsum()]).astype(np.int64)),
         boxes=torch.from_numpy(records.boxes[known]),

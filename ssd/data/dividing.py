@@ -1,6 +1,7 @@
 """Splits that files do not make: deterministic, and alike in their classes."""
 
 import hashlib
+import os
 
 import numpy as np
 
@@ -36,4 +37,4 @@ def rarest_classes(records: Records) -> list[int]:
 
 
 def digest(id: str) -> bytes:
-    return hashlib.sha256(id.encode()).digest()
+    return hashlib.sha256(os.fsencode(id)).digest()

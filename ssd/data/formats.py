@@ -3,16 +3,20 @@
 A format is a module with
     recognises(root) -> bool                       whether a folder is in it
     splits(root) -> list[str]                      the names of the splits that there are
-    read(root, split, report, columns) -> None     the images of a split, or of ALL, into columns
+    read(root, split, report, columns, first_pixel) -> None
+        the images of a split, or of ALL, into columns; first_pixel: 0 or 1 as files count, or None
+        for the format's own way
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+
 from ssd.data.checks import Report
 from ssd.data.coco import reader as coco
-from ssd.data.columns import Columns, Records, joined
+from ssd.data.columns import Columns, Records, count_twice, joined
 from ssd.data.csv import reader as csv
 from ssd.data.voc import reader as voc
 from ssd.data.yolo import reader as yolo
@@ -26,6 +30,7 @@ LOOKS = {  # what tells each format
     "yolo": "data.yaml, images/ with labels/, or label files beside the images",
     "csv": "a CSV file with columns as filename,class,xmin,ymin,xmax,ymax",
 }
+TWICE = "objects are in their image twice, and kept"
 
 Split = str | Sequence[str] | None
 
@@ -53,15 +58,22 @@ def names_of(split: Split) -> list[str]:
     return [split] if isinstance(split, str) else list(split)
 
 
-def read_split(root: Path, format: str, split: Split, report: Report) -> Records:
+def read_split(
+    root: Path, format: str, split: Split, report: Report, first_pixel: int | None
+) -> Records:
     """The images of a split, or of several one after another; none for None."""
     columns = [Columns() for _ in names_of(split)]
     for name, part in zip(names_of(split), columns, strict=True):
-        FORMATS[format].read(root, name, report, part)
+        with report.skipping():
+            FORMATS[format].read(root, name, report, part, first_pixel)
     records = joined([part.close() for part in columns])
-    seen: set[str] = set()
-    for id in records.ids:
-        if id in seen:
-            raise ValueError(f"{split} of {root}: image {id} is listed twice")
-        seen.add(id)
+    seen: dict[str, int] = {}
+    for index, id in enumerate(records.ids):
+        if seen.setdefault(id, index) < index:
+            message = f"{split} of {root}: image {id} is listed twice"
+            report.fault("bad_annotation", message, records.files[index])
+    if len(seen) < len(records.ids):
+        records = records.subset(np.array(list(seen.values())))
+    if twice := count_twice(records):
+        report.note(TWICE, twice)
     return records

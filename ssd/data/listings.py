@@ -16,13 +16,12 @@ class Listing:
 
     A suffix may be in capitals, and a name in any Unicode form: macOS takes accents apart. Each
     folder is listed once, which is faster than a look for every suffix of every id.
-    suffixes: in small letters; root: the data set's folder, which no link may lead out of
+    suffixes: in small letters
     """
 
-    def __init__(self, path: Path, suffixes: Sequence[str], root: Path) -> None:
+    def __init__(self, path: Path, suffixes: Sequence[str]) -> None:
         self.path = path
         self.suffixes = suffixes
-        self.root = root
         self.known: dict[str, dict[str, list[str]]] = {}  # names of files by folder and stem
 
     def ids(self) -> list[str]:
@@ -42,10 +41,7 @@ class Listing:
             raise ValueError(f"{self.path}: no such {what}: {id!r} with a suffix of {suffixes}")
         if len(names) > 1:
             raise ValueError(f"{self.path}: which {what} is meant, {' or '.join(names)}?")
-        path = self.path / folder / names[0] if below else self.path / names[0]
-        if below or os.path.islink(path):
-            self.check_inside(path)
-        return path
+        return self.path / folder / names[0] if below else self.path / names[0]
 
     def names(self, folder: str) -> dict[str, list[str]]:
         """Names of files in a folder below `path`, by what precedes their suffixes."""
@@ -57,16 +53,6 @@ class Listing:
                     found.setdefault(composed(stem), []).append(name)
             self.known[folder] = found
         return self.known[folder]
-
-    def check_inside(self, path: Path) -> None:
-        """Refuse a file that a link has elsewhere. The folders themselves may be links."""
-        real = Path(os.path.realpath(path))
-        homes = [Path(os.path.realpath(home)) for home in (self.path, self.root)]
-        if not any(real.is_relative_to(home) for home in homes):
-            raise ValueError(
-                f"{path}: is a link that leaves the data folder {self.root}; copy the file there, "
-                "or link the whole folder"
-            )
 
 
 def files_of(folder: Path) -> list[str]:

@@ -30,6 +30,7 @@ class Part(NamedTuple):
     val_split: Split
     test_split: Split
     rename: Mapping[str, str] | None
+    first_pixel: int | None
 
 
 class Divided(NamedTuple):
@@ -44,20 +45,26 @@ def read_part(part: Part, report: Report) -> Divided:
     format = format_of(part.root, part.format)
     known = FORMATS[format].splits(part.root)
 
-    def read(split: Split) -> Records:
-        return renamed(read_split(part.root, format, split, report), part.rename or {})
+    def read(split: Split, report: Report) -> Records:
+        records = read_split(part.root, format, split, report, part.first_pixel)
+        return renamed(records, part.rename or {})
 
-    made = []
+    made, before = [], len(report.faults)
     test_split = chosen("test", part.test_split, known)
-    train, test = read(training_split(part, known)), read(test_split)
+    train, test = read(training_split(part, known), report), read(test_split, report)
     if part.test_split == AUTO and test_split is None:
         train, test = divide(train, "test")
         made.append("test")
-    val_split = chosen("val", part.val_split, known)
-    val = read(val_split)
-    if part.val_split == AUTO and (not val.ids or shared(train, val) or shared(test, val)):
+    found = Report(report.policies, report.collect)
+    val = read(chosen("val", part.val_split, known), found)
+    taken = part.val_split == AUTO and bool(shared(train, val) or shared(test, val))
+    if not taken:  # else its images are of another split, which has their faults
+        report.take(found)
+    if part.val_split == AUTO and (taken or not val.ids):
         train, val = divide(train, "val")
         made.append("val")
+    if report.faults[before:] and not (train.ids or val.ids or test.ids):
+        raise ValueError(report.faults[before].message)  # nothing can be said of nothing
     for one, other in ((train, val), (train, test), (val, test)):
         check_leaks(one, other, report)
     return Divided({"train": train, "val": val, "test": test}, made)

@@ -6,6 +6,8 @@ from pathlib import Path
 from reprlib import Repr
 
 ELSEWHERE = re.compile(r"[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]*://")  # a drive, or a URL
+# Names that stores of linked files give: by a hash of the content, as git-annex, DVC, Hugging Face
+CONTENT = re.compile(r"(.*--)?[0-9a-f]{30,128}(\.\w+)*")
 LONGEST_NAME = 200  # characters of a class's name
 SHORT = Repr()
 SHORT.maxstring = 200
@@ -13,7 +15,7 @@ SHORT.maxstring = 200
 
 def inside(root: Path, name: str, where: str, home: Path | None = None) -> Path:
     """The path below `root` that a file means by `name`. An absolute one is taken where it lies
-    below `root`. Links are followed: whoever has the folder made them.
+    below `root`. Links are the business of `check_link`.
 
     name: with slashes, or backslashes as Windows has them
     where: the file that says it, and its line or field
@@ -28,8 +30,27 @@ def inside(root: Path, name: str, where: str, home: Path | None = None) -> Path:
     return root / Path(path).relative_to(top)
 
 
-def read_text(path: Path, most: int) -> str:
-    """A text file of no more than `most` bytes."""
+def check_link(root: Path, path: str | Path) -> None:
+    """Refuse a file that is a link out of the data folder, lest a data set from a stranger names
+    files that it does not have.
+
+    Folders may be links to anywhere, and the files of one may be links within its real place; and
+    links may lead to stores that name files by their content, which nobody can guess.
+    """
+    if not os.path.islink(path):
+        return
+    real = Path(os.path.realpath(path))
+    homes = [Path(os.path.realpath(home)) for home in (root, os.path.dirname(path))]
+    if not any(map(real.is_relative_to, homes)) and not CONTENT.fullmatch(real.name):
+        raise ValueError(
+            f"{path}: is a link that leaves the data folder {root}; copy the file there, or link "
+            "the whole folder"
+        )
+
+
+def read_text(root: Path, path: Path, most: int) -> str:
+    """A text file of a data set, of no more than `most` bytes. root: the data folder"""
+    check_link(root, path)
     try:
         size = path.stat().st_size
         if size > most:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ssd.data.checks import KINDS, Fault
-from ssd.doctor.copies import Copy
+from ssd.doctor.copies import SAME, Copy
 from ssd.doctor.fitting import Fit
 
 CALLED = {kind: called for kind, (called, _) in KINDS.items()} | {"bad_box": "faulty boxes"}
@@ -50,6 +50,10 @@ class Findings(NamedTuple):
     def doubled(self) -> int:
         """Boxes that lie on another of their class."""
         return sum(one["duplicates"]["boxes"] for one in self.statistics.values())
+
+    def same_pictures(self) -> list[Copy]:
+        """Files of two splits that are equal: whatever else looks alike, this is a leak."""
+        return [copy for copy in leaking(self.copies) if copy.kind == SAME]
 
 
 def by_kind(faults: Sequence[Fault]) -> dict[str, list[str]]:

@@ -1,8 +1,6 @@
 """Pictures for the doctor's page: images with their boxes, small, as JPEG."""
 
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -14,14 +12,12 @@ from ssd.data.images.reading import read_image
 from ssd.data.transforms import resize
 from ssd.doctor.copies import Copy
 from ssd.doctor.findings import short
-from ssd.records import Annotations
 from ssd.report.drawing import SMALLEST_SIDE, draw_boxes
 
 MOST = 12  # pictures of a section
 SAMPLES = 16
 CONTEXT = 4  # sides of a box that a close-up shows
 LEAST = 0.08  # of a picture's side: the sides that a faulty box is drawn with
-CORNERS = re.compile(r"xmin (\S+), ymin (\S+), xmax (\S+), ymax (\S+)\)")  # as data.boxes has it
 
 
 class Figure(NamedTuple):
@@ -37,39 +33,22 @@ class Pictures(NamedTuple):
     augmented: list[Figure]
 
 
-def faulty(
-    faults: Sequence[Fault], annotations: Mapping[str, Annotations], broken: Mapping[str, str]
-) -> list[Figure]:
-    """The first faulty boxes in their images, where a fault names both."""
-    files = named_files(annotations)
+def faulty(faults: Sequence[Fault]) -> list[Figure]:
+    """The first faults that a picture shows: boxes close up, then whole images that have others."""
     figures = []
-    for fault in faults:
-        corners = CORNERS.search(fault.message)
-        file = next(filter(None, map(files.get, names_in(fault.message))), None)
-        if corners is None or file is None or file in broken:
-            continue
-        box = [float(corner) for corner in corners.groups()]
-        figures.append(close_up(file, box, "faulty", 1, fault.message, LEAST))
+    for fault in sorted(faults, key=lambda fault: fault.box is None):
         if len(figures) == MOST:
             break
+        if fault.file is None:
+            continue
+        try:
+            if fault.box is None:
+                figures.append(whole(fault.file, fault.message))
+            else:
+                figures.append(close_up(fault.file, fault.box, "faulty", 1, fault.message, LEAST))
+        except ValueError:
+            continue  # an image that cannot be read shows nothing
     return figures
-
-
-def named_files(annotations: Mapping[str, Annotations]) -> dict[str, str | None]:
-    """Image files by what names them; None for what names several."""
-    files: dict[str, str | None] = {}
-    for columns in annotations.values():
-        for id, file in zip(columns.ids, columns.files, strict=True):
-            for name in {id, Path(file).name, Path(file).stem}:
-                files[name] = None if name in files else file
-    return files
-
-
-def names_in(message: str) -> list[str]:
-    """What may name an image: messages start with a file, its line, and then ": "."""
-    where = message.partition(": ")[0]
-    path = Path(re.sub(r":\d+$", "", where))
-    return [where, path.name, path.stem]
 
 
 def leaks(copies: Sequence[Copy], roots: Sequence[str]) -> list[tuple[Figure, Figure]]:

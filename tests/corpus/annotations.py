@@ -122,7 +122,7 @@ CASES = [
         "the size before EXIF turns it",
         rotated,
         NOTED,
-        "1 annotations are of photographs before EXIF",
+        "1 images have boxes of before EXIF turns them",
         [[25, 10, 35, 20]],
     ),
     Case(17, "no object", holding(annotation([])), ACCEPTED, boxes=[]),

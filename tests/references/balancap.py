@@ -24,6 +24,7 @@ import math
 from collections.abc import Mapping
 
 import torch
+from references.detecting import Found, class_by_class, decode
 from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d, pad, relu
 from torchvision.ops import nms
@@ -44,7 +45,6 @@ BLOCKS = {
     512: ((256, 512, *HALVE), *3 * ((128, 256, *HALVE),), (128, 256, 4, 1, 1)),
 }
 WIDTHS = {300: (512, 1024, 512, 256, 256, 256), 512: (512, 1024, 512, 256, 256, 256, 256)}
-CENTER_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 
 
 def shapes(size: int, num_classes: int) -> dict[str, tuple[int, ...]]:
@@ -139,34 +139,15 @@ def anchors(size: int) -> Tensor:
     return torch.tensor(rows)
 
 
-def decode(offsets: Tensor, anchors: Tensor) -> Tensor:
-    """Boxes xyxy of offsets (..., A, 4) and anchors (A, 4) cxcywh."""
-    center = anchors[:, :2] + offsets[..., :2] * CENTER_VARIANCE * anchors[:, 2:]
-    half = anchors[:, 2:] * torch.exp(offsets[..., 2:] * SIZE_VARIANCE) / 2
-    return torch.cat([center - half, center + half], dim=-1)
-
-
-def detect(
-    logits: Tensor,
-    offsets: Tensor,
-    anchors: Tensor,
-    score_threshold: float = 0.01,
-    iou_threshold: float = 0.45,
-    candidates: int = 400,
-    most_of_a_class: int = 200,
-) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Per image boxes (N, 4) xyxy, scores (N,), labels (N,), class by class and best first.
-
-    The best 400 of a class that score the threshold or more are looked at; one goes that overlaps a
-    better one by more than the threshold; 200 of a class stay, and an image has no limit.
+def detect(logits: Tensor, offsets: Tensor, anchors: Tensor) -> list[Found]:
+    """The best 400 of a class that score the threshold or more are looked at; one goes that
+    overlaps a better one by more than the threshold; 200 of a class stay, and an image has no
+    limit.
     """
-    detections = []
-    for scores, boxes in zip(logits.softmax(2), decode(offsets, anchors), strict=True):
-        found = []
-        for label in range(1, scores.shape[1]):
-            order = scores[:, label].sort(descending=True, stable=True).indices[:candidates]
-            order = order[scores[order, label] >= score_threshold]
-            kept = order[nms(boxes[order], scores[order, label], iou_threshold)][:most_of_a_class]
-            found.append((boxes[kept], scores[kept, label], torch.full_like(kept, label)))
-        detections.append(tuple(torch.cat(column) for column in zip(*found, strict=True)))
-    return detections
+
+    def keep(boxes: Tensor, scores: Tensor) -> Tensor:
+        order = scores.sort(descending=True, stable=True).indices[:400]
+        order = order[scores[order] >= 0.01]
+        return order[nms(boxes[order], scores[order], 0.45)][:200]
+
+    return class_by_class(decode(offsets, anchors), logits.softmax(2)[..., 1:], keep)

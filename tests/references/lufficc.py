@@ -23,7 +23,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from references.ssd_pytorch import L2Norm, decode, heads, reduced_vgg16, rows_of, vgg_maps
+from references.detecting import Found, best, class_by_class, decode
+from references.ssd_pytorch import L2Norm, heads, reduced_vgg16, rows_of, vgg_maps
 from torch import Tensor, nn
 from torchvision.ops import nms
 
@@ -131,28 +132,14 @@ def anchors(pyramid: Pyramid) -> Tensor:
     return (torch.tensor(rows, dtype=torch.float64) / side).float().clamp(0, 1)
 
 
-def detect(
-    logits: Tensor,
-    offsets: Tensor,
-    anchors: Tensor,
-    image_size: int,
-    score_threshold: float = 0.01,
-    iou_threshold: float = 0.45,
-    detections_per_image: int = 100,
-) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Per image boxes (N, 4) xyxy, scores (N,), labels (N,), the best first.
-
-    A box goes that overlaps a better one of its class by more than the threshold. The boxes are in
-    pixels of the input there, in fractions here.
+def detect(logits: Tensor, offsets: Tensor, anchors: Tensor, image_size: int) -> list[Found]:
+    """A box goes that overlaps a better one of its class by more than the threshold. The boxes are
+    in pixels of the input there, in fractions here.
     """
-    detections = []
-    for scores, boxes in zip(logits.softmax(2), decode(offsets, anchors), strict=True):
-        found: list[Sequence[Tensor]] = []
-        for label in range(1, scores.shape[1]):
-            above = (scores[:, label] > score_threshold).nonzero().flatten()
-            kept = above[nms(boxes[above] * image_size, scores[above, label], iou_threshold)]
-            found.append((boxes[kept], scores[kept, label], torch.full_like(kept, label)))
-        boxes, scores, labels = (torch.cat(column) for column in zip(*found, strict=True))
-        order = scores.sort(descending=True, stable=True).indices[:detections_per_image]
-        detections.append((boxes[order], scores[order], labels[order]))
-    return detections
+
+    def keep(boxes: Tensor, scores: Tensor) -> Tensor:
+        above = (scores > 0.01).nonzero().flatten()
+        return above[nms(boxes[above] * image_size, scores[above], 0.45)]
+
+    found = class_by_class(decode(offsets, anchors), logits.softmax(2)[..., 1:], keep)
+    return best(found, 100)

@@ -11,6 +11,7 @@ are. Pixels are RGB, less the ImageNet means. Before 2.14 the same layers had ot
 import math
 
 import torch
+from references.detecting import Found, best, class_by_class
 from torch import Tensor, nn
 from torchvision.ops import nms
 
@@ -187,17 +188,9 @@ def anchors(size: int, data: str) -> Tensor:
     return torch.tensor(rows) / size
 
 
-def detect(
-    logits: Tensor,
-    offsets: Tensor,
-    anchors: Tensor,
-    score_threshold: float = 0.02,
-    candidates: int = 1000,
-    iou_threshold: float = 0.45,
-    most: int = 200,
-) -> list[tuple[Tensor, Tensor, Tensor]]:
+def detect(logits: Tensor, offsets: Tensor, anchors: Tensor) -> list[Found]:
     """test_cfg of the configs, by the rules since pull request 6268: of each level stay the
-    `candidates` best pairs of anchor and class, all classes together. (Before it: the anchors whose
+    1000 best pairs of anchor and class, all classes together. (Before it: the anchors whose
     best class is best, with all their classes.)
     """
     size, cells = (300, CELLS[300]) if len(anchors) == 8732 else (512, CELLS[512])
@@ -206,26 +199,18 @@ def detect(
     centers = offsets[..., :2] * 0.1 * anchors[:, 2:] + anchors[:, :2]
     sides = anchors[:, 2:] * change.exp()
     boxes = torch.cat([centers - sides / 2, centers + sides / 2], dim=-1).clamp(0, 1)
-    results = []
-    for image, scores in enumerate(logits.softmax(dim=-1)[..., :-1]):
-        kept, start = [], 0
-        for count in per_level:
-            part = scores[start : start + count]
-            pairs = (part > score_threshold).nonzero()
-            order = part[pairs[:, 0], pairs[:, 1]].argsort(descending=True, stable=True)
-            kept.append(pairs[order[:candidates]] + torch.tensor([start, 0]))
-            start += count
-        anchor, label = torch.cat(kept).unbind(dim=1)
-        real = (boxes[image, anchor, 2:] > boxes[image, anchor, :2]).all(dim=1)  # min_bbox_size=0
-        anchor, label = anchor[real], label[real]
-        found = []
-        for one in label.unique():
-            own = anchor[label == one]
-            # an IoU of just the threshold stays
-            stays = nms(boxes[image, own] * size, scores[own, one], iou_threshold)
-            found += [(scores[i, one], i, one) for i in own[stays]]
-        found = sorted(found, key=lambda row: -float(row[0]))[:most]
-        index = torch.tensor([int(i) for _, i, _ in found], dtype=torch.int64)
-        labels = torch.tensor([int(one) for _, _, one in found], dtype=torch.int64)
-        results.append((boxes[image, index], scores[index, labels], labels + 1))
-    return results
+    # what is no candidate scores nothing
+    levels = []
+    for part in logits.softmax(dim=-1)[..., :-1].split(per_level, dim=1):
+        pairs = part.flatten(1)
+        order = pairs.argsort(dim=1, descending=True, stable=True)[:, :1000]
+        chosen = torch.zeros_like(pairs).scatter(1, order, pairs.gather(1, order))
+        levels.append(chosen.view_as(part))
+
+    def keep(boxes: Tensor, scores: Tensor) -> Tensor:
+        real = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)  # min_bbox_size=0
+        own = (real & (scores > 0.02)).nonzero().flatten()
+        # an IoU of just the threshold stays
+        return own[nms(boxes[own] * size, scores[own], 0.45)]
+
+    return best(class_by_class(boxes, torch.cat(levels, dim=1), keep), 200)

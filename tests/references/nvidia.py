@@ -11,6 +11,7 @@ import itertools
 import math
 
 import torch
+from references.detecting import Found, best, class_by_class, decode
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
@@ -151,37 +152,20 @@ def anchors() -> Tensor:
     return torch.tensor(rows).clamp(0, 1)
 
 
-def detect(
-    logits: Tensor,
-    offsets: Tensor,
-    anchors: Tensor,
-    score_threshold: float = 0.05,
-    candidates: int = 200,
-    iou_threshold: float = 0.5,  # of evaluate.py and the hub; the method's own default is 0.45
-    most: int = 200,
-) -> list[tuple[Tensor, Tensor, Tensor]]:
+def detect(logits: Tensor, offsets: Tensor, anchors: Tensor) -> list[Found]:
     """Encoder.decode_batch. A box stays while its IoU with every better one is below the
-    threshold; equal goes. Best first, which the project has last."""
-    centers = offsets[..., :2] * 0.1 * anchors[:, 2:] + anchors[:, :2]
-    sizes = (offsets[..., 2:] * 0.2).exp() * anchors[:, 2:]
-    boxes = torch.cat([centers - sizes / 2, centers + sizes / 2], dim=-1)
-    results = []
-    for image, scores in enumerate(logits.softmax(dim=-1)):
-        found = []
-        for label in range(1, scores.shape[1]):
-            order = scores[:, label].argsort(descending=True, stable=True)
-            order = order[scores[order, label] > score_threshold][:candidates]
-            while len(order):
-                best, own = order[0], boxes[image, order]
-                found.append((boxes[image, best], scores[best, label], label))
-                order = order[box_iou(own[:1], own)[0] < iou_threshold]
-        found.sort(key=lambda one: -float(one[1]))
-        found = found[:most]
-        results.append(
-            (
-                torch.stack([box for box, _, _ in found]) if found else boxes.new_zeros(0, 4),
-                torch.stack([score for _, score, _ in found]) if found else boxes.new_zeros(0),
-                torch.tensor([label for _, _, label in found], dtype=torch.int64),
-            )
-        )
-    return results
+    threshold; equal goes. The threshold is that of evaluate.py and the hub; the method's own
+    default is 0.45. Best first, which the project has last.
+    """
+
+    def keep(boxes: Tensor, scores: Tensor) -> Tensor:
+        order = scores.argsort(descending=True, stable=True)
+        order = order[scores[order] > 0.05][:200]
+        kept = order[:0]
+        while len(order):
+            kept = torch.cat([kept, order[:1]])
+            order = order[box_iou(boxes[order[:1]], boxes[order])[0] < 0.5]
+        return kept
+
+    found = class_by_class(decode(offsets, anchors), logits.softmax(2)[..., 1:], keep)
+    return best(found, 200)

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from references.detecting import Found, class_by_class, decode
 from torch import Tensor, nn
 
 IMAGE_SIZE = 300
 EPSILON = 1e-5
-CENTER_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 
 
 class Level(NamedTuple):
@@ -273,32 +273,16 @@ def anchors(levels: Sequence[Level]) -> Tensor:
     return (torch.tensor(rows, dtype=torch.float64) / IMAGE_SIZE).float().clamp(0, 1)
 
 
-def detect(
-    logits: Tensor,
-    offsets: Tensor,
-    anchors: Tensor,
-    score_threshold: float = 0.01,
-    iou_threshold: float = 0.45,
-    candidates: int = 200,
-) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Per image boxes (N, 4) xyxy, scores (N,), labels (N,), class by class and best first.
+def detect(logits: Tensor, offsets: Tensor, anchors: Tensor) -> list[Found]:
+    """The best 200 of a class that score more than the threshold are looked at. Boxes may reach
+    beyond the image; neither a class nor an image has a limit of its own."""
 
-    Boxes may reach beyond the image; neither a class nor an image has a limit of its own.
-    """
-    center = offsets[..., :2] * CENTER_VARIANCE * anchors[:, 2:] + anchors[:, :2]
-    half = torch.exp(offsets[..., 2:] * SIZE_VARIANCE) * anchors[:, 2:] / 2
-    detections = []
-    for scores, boxes in zip(
-        logits.softmax(2), torch.cat([center - half, center + half], 2), strict=True
-    ):
-        found = []
-        for label in range(1, scores.shape[1]):
-            order = scores[:, label].sort(descending=True, stable=True).indices[:candidates]
-            order = order[scores[order, label] > score_threshold]
-            kept = order[suppress(boxes[order], iou_threshold)]
-            found.append((boxes[kept], scores[kept, label], torch.full_like(kept, label)))
-        detections.append(tuple(torch.cat(column) for column in zip(*found, strict=True)))
-    return detections
+    def keep(boxes: Tensor, scores: Tensor) -> Tensor:
+        order = scores.sort(descending=True, stable=True).indices[:200]
+        order = order[scores[order] > 0.01]
+        return order[suppress(boxes[order], 0.45)]
+
+    return class_by_class(decode(offsets, anchors), logits.softmax(2)[..., 1:], keep)
 
 
 def suppress(boxes: Tensor, iou_threshold: float) -> list[int]:

@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from references.detecting import Found, class_by_class, decode
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import nms
@@ -28,7 +29,6 @@ STEPS = (8, 16, 32, 64, 100, 300)
 RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
 VOC_SIZES = (30, 60, 111, 162, 213, 264, 315)  # each level's, and the next one's after the last
 COCO_SIZES = (21, 45, 99, 153, 207, 261, 315)
-CENTER_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 
 
 class SSD300(nn.Module):
@@ -132,33 +132,14 @@ def anchors(sizes: Sequence[float]) -> Tensor:
     return torch.tensor(rows).clamp(0, 1)
 
 
-def decode(offsets: Tensor, anchors: Tensor) -> Tensor:
-    """Boxes xyxy of offsets (..., A, 4) and anchors (A, 4) cxcywh."""
-    center = anchors[:, :2] + offsets[..., :2] * CENTER_VARIANCE * anchors[:, 2:]
-    size = anchors[:, 2:] * torch.exp(offsets[..., 2:] * SIZE_VARIANCE)
-    return torch.cat([center - size / 2, center + size / 2], dim=-1)
-
-
-def detect(
-    logits: Tensor,
-    offsets: Tensor,
-    anchors: Tensor,
-    score_threshold: float = 0.01,
-    iou_threshold: float = 0.45,
-    candidates: int = 200,
-) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Per image boxes (N, 4) xyxy, scores (N,), labels (N,), class by class and best first.
-
-    What scores more than the threshold is a candidate, the best 200 of a class are looked at, and
-    one goes that overlaps a better one by more than the threshold.
+def detect(logits: Tensor, offsets: Tensor, anchors: Tensor) -> list[Found]:
+    """What scores more than the threshold is a candidate, the best 200 of a class are looked at,
+    and one goes that overlaps a better one by more than the threshold.
     """
-    detections = []
-    for scores, boxes in zip(logits.softmax(2), decode(offsets, anchors), strict=True):
-        found = []
-        for label in range(1, scores.shape[1]):
-            order = scores[:, label].sort(descending=True, stable=True).indices[:candidates]
-            order = order[scores[order, label] > score_threshold]
-            kept = order[nms(boxes[order], scores[order, label], iou_threshold)]
-            found.append((boxes[kept], scores[kept, label], torch.full_like(kept, label)))
-        detections.append(tuple(torch.cat(column) for column in zip(*found, strict=True)))
-    return detections
+
+    def keep(boxes: Tensor, scores: Tensor) -> Tensor:
+        order = scores.sort(descending=True, stable=True).indices[:200]
+        order = order[scores[order] > 0.01]
+        return order[nms(boxes[order], scores[order], 0.45)]
+
+    return class_by_class(decode(offsets, anchors), logits.softmax(2)[..., 1:], keep)

@@ -10,12 +10,10 @@ import numpy as np
 
 from ssd.data.checks import Report
 from ssd.data.coco.files import find_image
-from ssd.data.images.headers import Header
-from ssd.data.images.reading import agreed_size, found_header
+from ssd.data.images.opening import Opened, open_image
 from ssd.data.paths import inside
 
 PLAIN = re.compile(r"(\w[\w .-]*/)*\w[\w .-]*")  # a path that stays below its folder, at a glance
-STORED = "annotations are of photographs before EXIF turns them; their boxes are turned too"
 
 Id = int | str
 
@@ -27,46 +25,42 @@ class Picture(NamedTuple):
     size: tuple[int, int] | None  # width and height, pixels
 
 
-class Opened(NamedTuple):
-    """The images that can be opened."""
+class Images(NamedTuple):
+    """Those that can be opened."""
 
     files: dict[str, Id]  # I paths, with the ids in the COCO file
     sizes: np.ndarray  # (I, 2) int64 width and height, as they are shown
-    turned: dict[int, Header]  # places of those whose boxes are of the stored picture
+    turned: dict[int, Opened]  # by their places, those whose boxes are of the stored picture
 
 
 def open_images(
     pictures: Mapping[Id, Picture | None],
     root: Path,
     folders: Sequence[str],
-    where: Path,
+    where: str,
     report: Report,
-) -> Opened:
+) -> Images:
     """Whatever cannot be opened is a fault. None is a picture that was one already.
 
     folders: where images may be; where: the COCO file
     """
-    opened = Opened({}, np.empty((0, 2), np.int64), {})
-    sizes = array("q")
+    files: dict[str, Id] = {}
+    sizes, turned = array("q"), {}
     for id, picture in pictures.items():
         file = picture and find(picture.name, root, folders, f"{where}: image {id}", report)
         if not file:
             continue
-        if file in opened.files:
-            other = f"{where}: image {id}: has the file of image {opened.files[file]}, {file}"
-            report.fault("bad_annotation", other)
+        if file in files:
+            other = f"{where}: image {id}: has the file of image {files[file]}, {file}"
+            report.fault("bad_annotation", other, file)
             continue
-        path = Path(file)
-        header = found_header(path, report)
-        stored = header is not None and picture.size == header.stored != header.size
-        annotated = None if stored else picture.size
-        if header and agreed_size(header, path, annotated, where, report):
-            if stored:
-                report.note(STORED)
-                opened.turned[len(opened.files)] = header
-            opened.files[file] = id
-            sizes.extend(header.size)
-    return opened._replace(sizes=np.array(sizes, np.int64).reshape(-1, 2))
+        opened = open_image(root, file, picture.size, where, report)
+        if opened:
+            if opened.stored:
+                turned[len(files)] = opened
+            files[file] = id
+            sizes.extend(opened.header.size)
+    return Images(files, np.array(sizes, np.int64).reshape(-1, 2), turned)
 
 
 def find(name: str, root: Path, folders: Sequence[str], where: str, report: Report) -> str | None:

@@ -6,6 +6,7 @@ from ssd.data.checks import Report
 from ssd.data.coco.files import annotation_files, image_folders, looks_like_coco
 from ssd.data.coco.table import Table
 from ssd.data.columns import ALL, Columns
+from ssd.data.paths import check_link
 
 
 def recognises(root: Path) -> bool:
@@ -18,16 +19,19 @@ def splits(root: Path) -> list[str]:
     return sorted({name for name, _ in annotated(root) if name})
 
 
-def read(root: Path, split: str, report: Report, columns: Columns) -> None:
+def read(root: Path, split: str, report: Report, columns: Columns, first_pixel: int | None) -> None:
     """The images of a split, in the order of its file. An image's id is the path of its file below
     the root: in the files of two splits one number may be two pictures.
 
     split: one of `splits`, or a file's name without .json; or ALL, the images of every file
+    first_pixel: what files call it, 0 where None; their boxes have sizes, which are of no count
     """
     for name, path in annotated(root) if split == ALL else [file_of(root, split)]:
-        table = Table(path.relative_to(root).as_posix(), report)
-        table.parse(path)
-        columns.extend(table.records(root, image_folders(root, name, path)))
+        with report.skipping():
+            check_link(root, path)
+            table = Table(path.relative_to(root).as_posix(), report, first_pixel or 0)
+            table.parse(path)
+            columns.extend(table.records(root, image_folders(root, name, path)))
 
 
 def annotated(root: Path) -> list[tuple[str, Path]]:

@@ -8,27 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from ssd.data.boxes import CLIPPED
+from ssd.data.boxes import Place, checked, counted_from_0
 from ssd.data.checks import Report
-from ssd.data.coco.images import Id, Opened, Picture, open_images
+from ssd.data.coco.images import Id, Images, Picture, open_images
 from ssd.data.coco.json_lists import read_lists
 from ssd.data.coco.records import wrong_annotation, wrong_category, wrong_image, wrong_record
 from ssd.data.columns import Records
-from ssd.data.images.turning import turned_box
 
-ROUNDING = 1e-6  # pixels; the sum of x and width misses the border by less
 ONE_CLASS = "categories have the name of another and are one class with it"
 
 
 class Table:
     """The three lists of a file in the making. Of an annotation no Python object stays.
 
-    where: the file, as messages name it
+    where: the file, as messages name it; first_pixel: what it calls the first pixel
     """
 
-    def __init__(self, where: str, report: Report) -> None:
+    def __init__(self, where: str, report: Report, first_pixel: int) -> None:
         self.where = where
         self.report = report
+        self.first_pixel = first_pixel
         self.pictures: dict[Id, Picture | None] = {}  # None for one that is left out
         self.categories: dict[Id, int] = {}  # to places in the vocabulary
         self.vocabulary: dict[str, int] = {}
@@ -96,7 +95,7 @@ class Table:
     def records(self, root: Path, folders: Sequence[str]) -> Records:
         """The images that can be opened and all that is in them. folders: where images may be"""
         known = self.known()
-        opened = open_images(self.pictures, root, folders, Path(self.where), self.report)
+        opened = open_images(self.pictures, root, folders, self.where, self.report)
         place = {id: number for number, id in enumerate(opened.files.values())}
         image = column(place.get(id, -1) for id in self.image_ids)[column(self.images)]
         name = column(self.categories.get(id, -1) for id in self.category_ids)[column(self.labels)]
@@ -144,33 +143,27 @@ class Table:
         return f"annotation {self.ids[row]} of image {self.image_names[self.images[row]]}"
 
     def checked(
-        self, rows: np.ndarray, image: np.ndarray, opened: Opened
+        self, rows: np.ndarray, image: np.ndarray, opened: Images
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes of annotations, clipped to their images, and which hold something of them; the
-        others are faults. rows, image: (rows,) annotations, and places of their images; returns:
-        (rows, 4) xyxy pixels, (rows,) bool"""
-        self.report.boxes += len(rows)
-        corners = np.array(self.boxes, np.float64).reshape(-1, 4)[rows]
-        corners[:, 2:] += corners[:, :2]
-        for index in np.flatnonzero(np.isin(image, list(opened.turned))):
-            header = opened.turned[image[index]]
-            box = tuple(corners[index].tolist())
-            corners[index] = turned_box(box, header.orientation, header.stored)
-        sizes = opened.sizes[image]
-        boxes = corners.clip(0, np.concatenate([sizes, sizes], axis=1))
-        good = (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
-        for index in np.flatnonzero(~good):
+        """Boxes of annotations, and which of them are good, as `boxes.checked` has it.
+
+        rows, image: (rows,) annotations, and places of their images
+        """
+        files = list(opened.files)
+
+        def place(index: int) -> Place:
             row = rows[index]
-            x, y, width, height = self.boxes[4 * row : 4 * row + 4]
-            flat = width <= 0 or height <= 0
-            shown = "x".join(map(str, sizes[index]))
-            why = "has no width or height" if flat else f"is outside the {shown} image"
-            box = f"bbox [{x:g}, {y:g}, {width:g}, {height:g}]"
-            self.fault(self.annotation(row), f"{box} {why}", "bad_box")
-        clipped = good & (np.abs(boxes - corners) > ROUNDING).any(axis=1)
-        if clipped.any():
-            self.report.note(CLIPPED, int(clipped.sum()))
-        return boxes, good
+            box = ", ".join(f"{number:g}" for number in self.boxes[4 * row : 4 * row + 4])
+            where = f"{self.where}: {self.annotation(row)}"
+            return Place(where, f"bbox [{box}]", files[image[index]])
+
+        written = np.array(self.boxes, np.float64).reshape(-1, 4)[rows]
+        boxes = counted_from_0(written, self.first_pixel)
+        boxes[:, 2:] += boxes[:, :2]
+        for number, one in opened.turned.items():
+            mine = slice(*np.searchsorted(image, (number, number + 1)))
+            boxes[mine] = one.shown(boxes[mine])
+        return checked(boxes, opened.sizes[image], place, self.report)
 
 
 def column(values: Iterable[int]) -> np.ndarray:

@@ -1,10 +1,10 @@
 """The image files that the rows of a CSV file name."""
 
 import os
-import unicodedata
 from pathlib import Path
 
 from ssd.data.images.folders import is_image
+from ssd.data.listings import composed
 from ssd.data.paths import inside
 
 
@@ -71,7 +71,3 @@ class ImageFinder:
                     found[stem] = "" if stem in found else name
             self.stems[folder] = {stem: name for stem, name in found.items() if name}
         return self.stems[folder]
-
-
-def composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)

@@ -1,7 +1,7 @@
-"""Data sets in CSV files: a row is an object; `csv_dialects` says what the columns are.
+"""Data sets in CSV files: a row is an object; `dialects` says what the columns are.
 
-Boxes are pixels, 0-based and half-open, of the image as it is shown, or as the camera stored it
-where only that has the width and height of the row.
+Boxes are pixels, 0-based and half-open unless data.first_pixel says otherwise, of the image as it
+is shown, or as the camera stored it where only that has the width and height of the row.
 """
 
 import csv
@@ -11,21 +11,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssd.data.boxes import CLIPPED
+from ssd.data.boxes import Place, checked, corners
 from ssd.data.checks import Report
 from ssd.data.columns import ALL, Columns, Records, renamed
-from ssd.data.csv.dialects import Dialect, dialect_of, twice
+from ssd.data.csv.dialects import CORNERS, Dialect, dialect_of, twice
 from ssd.data.csv.images import ImageFinder
 from ssd.data.csv.rows import NO_OBJECT, Reading, Rows, split_names
-from ssd.data.images.headers import Header
-from ssd.data.images.reading import agreed_size, found_header
-from ssd.data.images.turning import turned_box
-from ssd.data.paths import shown
+from ssd.data.images.opening import Opened, open_image
+from ssd.data.paths import check_link, shown
+from ssd.errors import ConfigError
 
 STAGE = re.compile(r"(?<![a-z])(train(ing|val)?|val(id|idation)?|test(ing)?)\d*(?![a-z])", re.I)
 DESCRIPTIONS = "*class-descriptions*.csv"  # what Open Images' classes are called
-ROUNDING = 1e-6  # pixels; the sum of x and width misses the border by less
-STORED = "images have boxes of before EXIF turns them; the boxes are turned too"
 
 
 class Source(NamedTuple):
@@ -38,8 +35,7 @@ class Source(NamedTuple):
 
 class Picture(NamedTuple):
     file: Path
-    header: Header
-    turned: bool  # whether its boxes are of the picture before EXIF turns it
+    opened: Opened
 
 
 def recognises(root: Path) -> bool:
@@ -53,8 +49,11 @@ def splits(root: Path) -> list[str]:
     return list(dict.fromkeys(source.split for source in sources(root) if source.split))
 
 
-def read(root: Path, split: str, report: Report, columns: Columns) -> None:
-    """The images of a split, or of ALL, in the order of the file."""
+def read(root: Path, split: str, report: Report, columns: Columns, first_pixel: int | None) -> None:
+    """The images of a split, or of ALL, in the order of the file.
+
+    first_pixel: what files call it, 0 where None: see `boxes.counted_from_0`
+    """
     every = sources(root)
     chosen = [source for source in every if split in (ALL, source.split)]
     if not chosen:
@@ -62,9 +61,22 @@ def read(root: Path, split: str, report: Report, columns: Columns) -> None:
         there = f"there are {known}" if known else "no file or column names splits"
         raise ValueError(f"{root}: no split {split}; {there}, and {ALL} is every image")
     for source in chosen:
-        rows = Reading(source.path, source.dialect, source.split, report).rows()
-        found = records(root, rows, opened(root, source, rows, report), source, report)
-        columns.extend(renamed(found, described(root, source)))
+        if source.dialect.fractions and first_pixel is not None:
+            raise ConfigError(
+                f"data.first_pixel={first_pixel}: the boxes of {source.path} are fractions of "
+                "their images, where no pixel is counted; give null"
+            )
+        with report.skipping():
+            read_source(root, source, report, columns, first_pixel or 0)
+
+
+def read_source(
+    root: Path, source: Source, report: Report, columns: Columns, first_pixel: int
+) -> None:
+    rows = Reading(source.path, source.dialect, source.split, report, first_pixel).rows()
+    pictures = open_pictures(root, source, rows, report)
+    found = records(root, rows, pictures, source, report, first_pixel)
+    columns.extend(renamed(found, described(root, source)))
 
 
 def tables(root: Path) -> list[tuple[Path, Dialect]]:
@@ -87,6 +99,7 @@ def sources(root: Path) -> list[Source]:
         )
     every = []
     for path, dialect in found:
+        check_link(root, path)
         if columns := twice(dialect):
             raise ValueError(f"{path}:1: columns {columns} mean the same; which? Rename the other")
         if "split" in dialect.places:
@@ -105,7 +118,7 @@ def called(root: Path, path: Path) -> str | None:
     return match and match[0]
 
 
-def opened(root: Path, source: Source, rows: Rows, report: Report) -> dict[int, Picture]:
+def open_pictures(root: Path, source: Source, rows: Rows, report: Report) -> dict[int, Picture]:
     """The images whose header can be read, by their place in `rows.images`."""
     finder = ImageFinder(root, source.path, source.split)
     firsts = np.unique(rows.image, return_index=True)[1]
@@ -138,35 +151,43 @@ def open_picture(
         homes = ", ".join(map(str, finder.homes))
         report.fault("bad_image", f"{where}: no image {shown(name)} in {homes}")
         return None
-    header = found_header(file, report)
-    if header is None:
-        return None
-    if size == header.stored != header.size:
-        report.note(STORED)
-        return Picture(file, header, True)
-    if agreed_size(header, file, size, Path(where), report) is None:
-        return None
-    return Picture(file, header, False)
+    opened = open_image(finder.root, str(file), size, where, report)
+    return opened and Picture(file, opened)
 
 
 def records(
-    root: Path, rows: Rows, pictures: dict[int, Picture], source: Source, report: Report
+    root: Path,
+    rows: Rows,
+    pictures: dict[int, Picture],
+    source: Source,
+    report: Report,
+    first_pixel: int,
 ) -> Records:
     """Columns of the images that were opened, and of all that is in them."""
     found = list(pictures.values())
     place = np.full(len(rows.images), -1)
     place[list(pictures)] = np.arange(len(found))
-    sizes = np.array([picture.header.size for picture in found], np.int64).reshape(-1, 2)
+    sizes = np.array([picture.opened.header.size for picture in found], np.int64).reshape(-1, 2)
     kept = np.flatnonzero((rows.name != NO_OBJECT) & (place[rows.image] >= 0))
     kept = kept[np.argsort(place[rows.image[kept]], kind="stable")]
     image = place[rows.image[kept]]
+
+    def place_of(index: int) -> Place:
+        row = kept[index]
+        where = f"{source.path}:{rows.lines[row]}: {rows.names[rows.name[row]]}"
+        x, y, *ends = rows.boxes[row]
+        written = corners((x + first_pixel, y + first_pixel, *ends))
+        return Place(where, written, str(found[image[index]].file))
+
     boxes = rows.boxes[kept]
     if source.dialect.fractions:
         boxes = boxes * sizes[image][:, [0, 1, 0, 1]]
-    for row in np.flatnonzero(np.array([picture.turned for picture in found], bool)[image]):
-        header = found[image[row]].header
-        boxes[row] = turned_box(tuple(boxes[row]), header.orientation, header.stored)
-    boxes, good = checked(boxes, sizes[image], kept, rows, source, report)
+    for number, picture in enumerate(found):
+        if picture.opened.stored:
+            mine = slice(*np.searchsorted(image, (number, number + 1)))
+            boxes[mine] = picture.opened.shown(boxes[mine])
+    inclusive = first_pixel == 1 and source.dialect.box == CORNERS
+    boxes, good = checked(boxes, sizes[image], place_of, report, inclusive)
     kept, counts = kept[good], np.bincount(image[good], minlength=len(found))
     return Records(
         ids=[picture.file.relative_to(root).as_posix() for picture in found],
@@ -181,42 +202,13 @@ def records(
     )
 
 
-def checked(
-    boxes: np.ndarray,
-    sizes: np.ndarray,
-    kept: np.ndarray,
-    rows: Rows,
-    source: Source,
-    report: Report,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes clipped to their images, and which hold something of them; the others are faults.
-
-    boxes: (N, 4) xyxy pixels; sizes: (N, 2) of their images; kept: (N,) which of `rows` they are
-    returns: (N, 4) and (N,) bool
-    """
-    report.boxes += len(boxes)
-    inside = boxes.clip(0, sizes[:, [0, 1, 0, 1]])
-    flat = (boxes[:, :2] >= boxes[:, 2:]).any(axis=1)
-    good = ~flat & (inside[:, :2] < inside[:, 2:]).all(axis=1)
-    for index in np.flatnonzero(~good):
-        row = kept[index]
-        where = f"{source.path}:{rows.lines[row]}: {rows.names[rows.name[row]]}"
-        width, height = sizes[index]
-        why = "no width or height" if flat[index] else f"outside the {width}x{height} image"
-        corners = ", ".join(f"{value:g}" for value in boxes[index])
-        report.fault("bad_box", f"{where}: {why} (xmin, ymin, xmax, ymax {corners})")
-    clipped = good & (np.abs(inside - boxes) > ROUNDING).any(axis=1)
-    if clipped.any():
-        report.note(CLIPPED, int(clipped.sum()))
-    return inside, good
-
-
 def described(root: Path, source: Source) -> dict[str, str]:
     """What Open Images' classes are called, by their ids as /m/01g317, where a file says it."""
     if not source.dialect.fractions:
         return {}
     found = {}
     for path in [*root.glob(DESCRIPTIONS), *source.path.parent.glob(DESCRIPTIONS)]:
+        check_link(root, path)
         with path.open(newline="", encoding="utf-8-sig") as file:
             found.update(row[:2] for row in csv.reader(file) if len(row) > 1)
     return found

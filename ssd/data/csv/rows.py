@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssd.data.boxes import counted_from_0
 from ssd.data.checks import Report
 from ssd.data.csv.dialects import CORNERS, Dialect
 from ssd.data.paths import is_name, shown
@@ -26,7 +27,7 @@ class Rows(NamedTuple):
     names: list[str]
     image: np.ndarray  # (R,) int64 index into `images`
     name: np.ndarray  # (R,) int64 index into `names`, or NO_OBJECT
-    boxes: np.ndarray  # (R, 4) float64 xyxy, pixels or fractions as the dialect has it
+    boxes: np.ndarray  # (R, 4) float64 xyxy from 0, pixels or fractions as the dialect has it
     crowd: np.ndarray  # (R,) bool
     sizes: np.ndarray  # (R, 2) float64 width and height of the image; 0 where not said
     lines: np.ndarray  # (R,) int64 line of the file
@@ -81,11 +82,19 @@ def split_names(path: Path, dialect: Dialect) -> list[str]:
 class Reading:
     """The rows of a file, or those of a split, in the making."""
 
-    def __init__(self, path: Path, dialect: Dialect, split: str | None, report: Report) -> None:
+    def __init__(
+        self,
+        path: Path,
+        dialect: Dialect,
+        split: str | None,
+        report: Report,
+        first_pixel: int,
+    ) -> None:
         self.path = path
         self.dialect = dialect
         self.split = split
         self.report = report
+        self.first_pixel = first_pixel
         self.images: dict[str, int] = {}
         self.names: dict[str, int] = {}
         self.parts: list[tuple[np.ndarray, ...]] = []
@@ -145,6 +154,7 @@ class Reading:
         good = self.refuse(wrong, cells, lines)
         box = np.stack([values[role] for role in self.dialect.box], axis=1)
         self.largest = box[good & ~bare].max(initial=self.largest)
+        box = counted_from_0(box, self.first_pixel)
         if self.dialect.box != CORNERS:
             box[:, 2:] += box[:, :2]
         size = [values[role] for role in self.dialect.size] or [np.zeros(len(lines))] * 2

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ssd.data.checks import Report
 from ssd.data.images.headers import JPEG, PNG, Header, is_cut, parse
 from ssd.data.images.turning import TURNS, turned
 
@@ -33,36 +32,6 @@ AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 def read_size(path: str | Path) -> tuple[int, int]:
     """Width and height of an image as it is shown, from its header alone."""
     return read_header(path).size
-
-
-def header(
-    file: Path, annotated: tuple[int, int] | None, where: Path, report: Report
-) -> tuple[int, int] | None:
-    """The size of an image, which is also the annotated one where there is one; None where it is
-    not, or where the image cannot be read, and such images are left out. where: the annotation"""
-    found = found_header(file, report)
-    return found and agreed_size(found, file, annotated, where, report)
-
-
-def found_header(file: Path, report: Report) -> Header | None:
-    """The header of an image, or None for a faulty image, which is left out."""
-    try:
-        return read_header(file)
-    except ValueError as error:
-        report.fault("bad_image", str(error))
-        return None
-
-
-def agreed_size(
-    found: Header, file: Path, annotated: tuple[int, int] | None, where: Path, report: Report
-) -> tuple[int, int] | None:
-    """The size of an image as it is shown, or None where another one is annotated."""
-    if annotated in (None, found.size):
-        return found.size
-    sides = [f"{width}x{height}" for width, height in (annotated, found.size)]
-    message = f"{where}: size is {sides[0]}, but {file.name} is {sides[1]}"
-    report.fault("size_mismatch", message)
-    return None
 
 
 def read_header(path: str | Path) -> Header:

@@ -61,20 +61,25 @@ def annotated_size(root: ElementTree.Element, path: Path) -> tuple[int, int] | N
     return (int(width), int(height)) if width > 0 and height > 0 else None
 
 
-def read_objects(root: ElementTree.Element, path: Path, report: Report) -> list[Object]:
-    objects = []
+def read_objects(
+    root: ElementTree.Element, path: Path, file: str, report: Report
+) -> dict[int, Object]:
+    """The objects by their places in the file, from 1 on, with the numbers that it has for boxes.
+
+    file: the image, for faults
+    """
+    objects = {}
     for count, node in enumerate(root.findall("object"), start=1):
         try:
-            objects.append(read_object(node))
+            objects[count] = read_object(node)
         except ValueError as error:
             name = shown((node.findtext("name") or "").strip())[1:-1]
             named = f" ({name})" if name else ""
-            report.fault("bad_annotation", f"{path}: object {count}{named}: {error}")
+            report.fault("bad_annotation", f"{path}: object {count}{named}: {error}", file)
     return objects
 
 
 def read_object(node: ElementTree.Element) -> Object:
-    """One object. VOC is 1-based and inclusive; this is the only place that subtracts one."""
     name = (node.findtext("name") or "").strip()
     if not name:
         raise ValueError("has no name")
@@ -90,7 +95,7 @@ def read_object(node: ElementTree.Element) -> Object:
         xmin, ymin, xmax, ymax = [number(boxes[0], side) for side in SIDES]
     except ValueError as error:
         raise ValueError(f"bndbox: {error}") from None
-    return Object(name, (xmin - 1, ymin - 1, xmax, ymax), difficult == "1")
+    return Object(name, (xmin, ymin, xmax, ymax), difficult == "1")
 
 
 def number(node: ElementTree.Element, field: str) -> float:

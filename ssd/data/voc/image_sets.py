@@ -12,8 +12,11 @@ def image_set_file(folder: Path, image_set: str) -> Path:
     return folder / "ImageSets" / "Main" / f"{image_set}.txt"
 
 
-def read_ids(folder: Path, image_set: str) -> list[str]:
-    """Ids of an image set, in the order of its file. "id -1" of a class's own list is no member."""
+def read_ids(root: Path, folder: Path, image_set: str) -> list[str]:
+    """Ids of an image set, in the order of its file. "id -1" of a class's own list is no member.
+
+    root: the data folder; folder: the data set there
+    """
     path = image_set_file(folder, image_set)
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; data.root is where the VOC folders lie")
@@ -21,7 +24,7 @@ def read_ids(folder: Path, image_set: str) -> list[str]:
         others = sorted(file.stem for file in path.parent.glob("*.txt"))
         known = f"there are {', '.join(others)}" if others else f"{path.parent} has none"
         raise ValueError(f"{path}: no such image set; {known}")
-    text = read_text(path, MOST_BYTES)
+    text = read_text(root, path, MOST_BYTES)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     columns = [line.rsplit(maxsplit=1) for line in lines]
     if all(len(row) == 2 and row[1] in FLAGS for row in columns):

@@ -10,14 +10,23 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 
-from ssd.data.boxes import checked
+import numpy as np
+
+from ssd.data.boxes import (
+    VOC_PIXEL,
+    Place,
+    boxes_of,
+    checked,
+    corners,
+    counted_from_0,
+    with_boxes,
+)
 from ssd.data.checks import Report
 from ssd.data.columns import ALL, Columns, Object
 from ssd.data.images.folders import SUFFIXES
-from ssd.data.images.headers import Header
-from ssd.data.images.reading import agreed_size, found_header
-from ssd.data.images.turning import turned_box
+from ssd.data.images.opening import Opened, open_image
 from ssd.data.listings import Listing
+from ssd.data.paths import check_link
 from ssd.data.voc.annotation import annotated_size, parse, read_objects
 from ssd.data.voc.image_sets import read_ids
 
@@ -25,8 +34,6 @@ MOST_ZEROS = 0.05  # of all boxes; more than that is another way of counting
 
 NO_SIZE = "annotations state no size; it is read from their images"
 OTHER_FILE = "annotations give the name of another file; they belong to the image of their own name"
-STORED = "annotations are of photographs before EXIF turns them; their boxes are turned too"
-TWICE = "objects are in their image twice, and kept"
 ZERO = "boxes have a coordinate of 0, where VOC counts from 1"
 
 
@@ -52,81 +59,93 @@ def splits(root: Path) -> list[str]:
     return names
 
 
-def read(root: Path, split: str, report: Report, columns: Columns) -> None:
+def read(root: Path, split: str, report: Report, columns: Columns, first_pixel: int | None) -> None:
     """The images of a split, in its order.
 
     split: name of a file in ImageSets/Main/, without .txt; after a slash where `root` holds several
     data sets, as in VOC2007/trainval; or ALL, every annotation that there is
+    first_pixel: what files call it, 1 where None: see `boxes.counted_from_0`
     """
     zeros, boxes = report.notes[ZERO], report.boxes
+    reading = Reading(root, report, columns, VOC_PIXEL if first_pixel is None else first_pixel)
     if split == ALL:
         for folder in folders(root):
-            read_pictures(root, folder, None, report, columns)
+            reading.take(folder, None)
     else:
         front, _, image_set = split.rpartition("/")
-        read_pictures(root, root / front, read_ids(root / front, image_set), report, columns)
+        reading.take(root / front, read_ids(root, root / front, image_set))
     zeros, boxes = report.notes[ZERO] - zeros, report.boxes - boxes
-    check_first_pixel(f"{split} of {root}", zeros, boxes, report)
+    check_zeros(f"{split} of {root}", zeros, boxes, report)
 
 
-def read_pictures(
-    root: Path, folder: Path, ids: Sequence[str] | None, report: Report, columns: Columns
-) -> None:
-    """Images of one of `folders`; of all annotations where there are no ids."""
-    annotations = Listing(folder / "Annotations", (".xml",), root)
-    images = Listing(folder / "JPEGImages", SUFFIXES, root)
-    for id in annotations.ids() if ids is None else ids:
-        try:
-            path, file = annotations.find(id, "annotation"), images.find(id, "image")
-            read_picture(id, path, file, report, columns)
-        except ValueError as error:
-            report.fault("bad_annotation", str(error))
-
-
-def check_first_pixel(where: str, zeros: int, boxes: int, report: Report) -> None:
+def check_zeros(where: str, zeros: int, boxes: int, report: Report) -> None:
     """Whether files count pixels from 1, as VOC does. Boxes of others lie one pixel off, all alike,
     so that no score shows it."""
     if zeros > MOST_ZEROS * boxes:
         report.fault(
             "bad_annotation",
             f"{where}: {zeros} of {boxes} boxes have an xmin or ymin of 0, so the files seem to "
-            "count pixels from 0, and VOC counts from 1; add 1 to all their coordinates, or export "
-            "them as COCO JSON, which counts from 0; if these are slips, make them 1",
+            "count pixels from 0, and VOC counts from 1: data.first_pixel=0 reads them so; if "
+            "these are slips, make them 1",
         )
 
 
-def read_picture(id: str, path: Path, file: Path, report: Report, columns: Columns) -> None:
-    """One image's annotation, checked against the image's header."""
-    root = parse(path)
-    found = found_header(file, report)
-    if found is None:
-        return
-    objects = read_objects(root, path, report)
-    placed, size = objects, annotated_size(root, path)
-    if size is None:
-        report.note(NO_SIZE)
-    elif size == found.stored != found.size:
-        report.note(STORED)
-        placed, size = [turned(item, found) for item in objects], found.size
-    size = agreed_size(found, file, size, path, report)
-    if size is None:
-        return
-    note_oddities(root, id, objects, report)
-    columns.add(id, str(file), size, checked(placed, size, str(path), report, inclusive=True))
+class Reading:
+    """The images of a split in the making. first_pixel: what files call it"""
+
+    def __init__(self, root: Path, report: Report, columns: Columns, first_pixel: int) -> None:
+        self.root = root
+        self.report = report
+        self.columns = columns
+        self.first_pixel = first_pixel
+
+    def take(self, folder: Path, ids: Sequence[str] | None) -> None:
+        """Images of one of `folders`; of all annotations where there are no ids."""
+        annotations = Listing(folder / "Annotations", (".xml",))
+        images = Listing(folder / "JPEGImages", SUFFIXES)
+        for id in annotations.ids() if ids is None else ids:
+            with self.report.skipping():
+                path, file = annotations.find(id, "annotation"), str(images.find(id, "image"))
+                with self.report.skipping(file):
+                    self.take_image(id, path, file)
+
+    def take_image(self, id: str, path: Path, file: str) -> None:
+        """One image's annotation, checked against the image's header."""
+        check_link(self.root, path)
+        content = parse(path)
+        size = annotated_size(content, path)
+        opened = open_image(self.root, file, size, str(path), self.report)
+        if opened is None:
+            return
+        if size is None:
+            self.report.note(NO_SIZE)
+        if names_another(content, id):
+            self.report.note(OTHER_FILE)
+        objects = read_objects(content, path, file, self.report)
+        self.columns.add(id, file, opened.header.size, self.placed(objects, path, file, opened))
+
+    def placed(
+        self, numbered: dict[int, Object], path: Path, file: str, opened: Opened
+    ) -> list[Object]:
+        """Objects with their boxes in the picture as it is shown. numbered: as the file has them"""
+        numbers, objects = list(numbered), list(numbered.values())
+        written = boxes_of(objects)
+        zeros = int(((written >= 0) & (written < 1))[:, :2].any(axis=1).sum())
+        if zeros and self.first_pixel:
+            self.report.note(ZERO, zeros)
+
+        def place(index: int) -> Place:
+            item = objects[index]
+            where = f"{path}: object {numbers[index]} ({item.name})"
+            return Place(where, corners(item.box), file)
+
+        boxes = opened.shown(counted_from_0(written, self.first_pixel))
+        size, inclusive = np.array(opened.header.size), self.first_pixel == 1
+        boxes, good = checked(boxes, size, place, self.report, inclusive)
+        return with_boxes(objects, boxes, good)
 
 
-def turned(item: Object, found: Header) -> Object:
-    return item._replace(box=turned_box(item.box, found.orientation, found.stored))
-
-
-def note_oddities(
-    root: ElementTree.Element, id: str, objects: Sequence[Object], report: Report
-) -> None:
-    """Count what is right, but rarely meant. objects: as the file has them"""
-    name = re.split(r"[/\\]", root.findtext("filename") or "")[-1].strip()
-    if name and id.rpartition("/")[2] not in (name, name.rpartition(".")[0]):
-        report.note(OTHER_FILE)
-    if twice := len(objects) - len(set(objects)):
-        report.note(TWICE, twice)
-    if zeros := sum(-1 <= item.box[0] < 0 or -1 <= item.box[1] < 0 for item in objects):
-        report.note(ZERO, zeros)
+def names_another(content: ElementTree.Element, id: str) -> bool:
+    """Whether an annotation names another file than the image it belongs to."""
+    name = re.split(r"[/\\]", content.findtext("filename") or "")[-1].strip()
+    return bool(name) and id.rpartition("/")[2] not in (name, name.rpartition(".")[0])

@@ -47,8 +47,8 @@ def descriptions(root: Path) -> list[Path]:
     return found
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    text = read_text(path, MOST_BYTES)
+def read_yaml(root: Path, path: Path) -> dict[str, Any]:
+    text = read_text(root, path, MOST_BYTES)
     try:
         content = Loader(text).get_single_data()
     except yaml.MarkedYAMLError as error:

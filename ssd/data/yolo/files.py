@@ -44,7 +44,7 @@ def find_layout(root: Path) -> Layout:
         files = " and ".join(path.name for path in found)
         raise ValueError(f"{root}: {files} all describe a data set; which? Leave only one there")
     if found:
-        splits = described_splits(root, read_yaml(found[0]), found[0])
+        splits = described_splits(root, read_yaml(root, found[0]), found[0])
         return Layout(found[0], splits, sources_in(splits))
     lists = (root / name for name in NAME_FILES)
     file = next((path for path in lists if path.is_file()), None)
@@ -73,10 +73,10 @@ def read_classes(root: Path, file: Path | None) -> Classes:
             f"{root / NAME_FILES[0]}, one a line, that of id 0 first"
         )
     if file.suffix in (".yaml", ".yml"):
-        content = read_yaml(file)
+        content = read_yaml(root, file)
         names, keypoints = described_names(content, file), "kpt_shape" in content
     else:
-        names, keypoints = read_text(file, MOST_BYTES).rstrip().splitlines(), False
+        names, keypoints = read_text(root, file, MOST_BYTES).rstrip().splitlines(), False
     names = [name.strip() for name in names]
     if not names:
         raise ValueError(f"{file}: names no classes")
@@ -159,7 +159,7 @@ def images_of(root: Path, sources: list[Path], report: Report) -> Iterator[Path]
 def listed(root: Path, path: Path, report: Report) -> Iterator[Path]:
     """The images of a list: relative to it, to the folder around data/, where darknet runs, or to
     the data set."""
-    for number, line in enumerate(read_text(path, MOST_LIST_BYTES).splitlines(), start=1):
+    for number, line in enumerate(read_text(root, path, MOST_LIST_BYTES).splitlines(), start=1):
         name = line.strip()
         if not name:
             continue

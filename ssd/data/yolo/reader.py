@@ -8,10 +8,12 @@ import math
 import os
 from pathlib import Path
 
-from ssd.data.boxes import checked
+import numpy as np
+
+from ssd.data.boxes import Place, boxes_of, checked, with_boxes
 from ssd.data.checks import Report
 from ssd.data.columns import ALL, Columns, Object
-from ssd.data.images.reading import header
+from ssd.data.images.opening import open_image
 from ssd.data.paths import read_text, shown
 from ssd.data.yolo.files import (
     Classes,
@@ -23,6 +25,7 @@ from ssd.data.yolo.files import (
     looks_like_yolo,
     read_classes,
 )
+from ssd.errors import ConfigError
 
 ROUNDING = 1e-4  # of the image: what tools that write few digits are off
 MOST_LABEL_BYTES = 5 * 2**20
@@ -40,8 +43,16 @@ def splits(root: Path) -> list[str]:
     return list(find_layout(root).splits)
 
 
-def read(root: Path, split: str, report: Report, columns: Columns) -> None:
-    """The images of a split, or of ALL; an image without a label file has no objects."""
+def read(root: Path, split: str, report: Report, columns: Columns, first_pixel: int | None) -> None:
+    """The images of a split, or of ALL; an image without a label file has no objects.
+
+    first_pixel: None; labels count no pixels
+    """
+    if first_pixel is not None:
+        raise ConfigError(
+            f"data.first_pixel={first_pixel}: the labels of {root} are fractions of their images, "
+            "as YOLO has them, where no pixel is counted; give null"
+        )
     layout = find_layout(root)
     classes = read_classes(root, layout.file)
     sources = sources_of(root, layout, split)
@@ -53,9 +64,13 @@ def read(root: Path, split: str, report: Report, columns: Columns) -> None:
             files[folder] = label_files(folder)
         path = folder / label_name(image.name)
         labels[path] = path.name in files[folder]
-        size = header(image, None, path, report)
-        if size:
-            objects = read_labels(path, classes, size, report) if labels[path] else []
+        opened = open_image(root, str(image), None, str(path), report)
+        if opened:
+            size, objects = opened.header.size, []
+            if labels[path]:
+                with report.skipping(str(image)):
+                    text = read_text(root, path, MOST_LABEL_BYTES)
+                    objects = read_labels(text, path, classes, size, str(image), report)
             columns.add(image.relative_to(root).as_posix(), str(image), size, objects)
     check_labels(root, sources, labels)
     unlabelled = list(labels.values()).count(False)
@@ -94,49 +109,54 @@ def label_files(folder: Path) -> set[str]:
 
 
 def read_labels(
-    path: Path, classes: Classes, size: tuple[int, int], report: Report
+    text: str, path: Path, classes: Classes, size: tuple[int, int], file: str, report: Report
 ) -> list[Object]:
-    """The objects of an image. size: its width and height"""
-    objects = []
-    try:
-        lines = read_text(path, MOST_LABEL_BYTES).splitlines()
-    except ValueError as error:
-        report.fault("bad_annotation", str(error))
-        return []
-    for count, line in enumerate(lines, start=1):
+    """The objects of an image. size: its width and height; file: its path"""
+    found = {}
+    for count, line in enumerate(text.splitlines(), start=1):
         if line.strip():
-            objects += read_line(line, f"{path}:{count}", classes, size, report)
-    return objects
+            item = read_line(line, f"{path}:{count}", classes, file, report)
+            if item:
+                found[count, line] = item
+    lines, objects = list(found), list(found.values())
+
+    def place(index: int) -> Place:
+        count, line = lines[index]
+        return Place(f"{path}:{count}", shown(line.strip()), file)
+
+    boxes = boxes_of(objects) * (*size, *size)
+    boxes, good = checked(boxes, np.array(size), place, report)
+    return with_boxes(objects, boxes, good)
 
 
-def read_line(
-    line: str, where: str, classes: Classes, size: tuple[int, int], report: Report
-) -> list[Object]:
-    """The object of a line, or none where it is a fault. where: file:line"""
+def read_line(line: str, where: str, classes: Classes, file: str, report: Report) -> Object | None:
+    """The object of a line, its box in fractions, or None where it is a fault.
+
+    where: file:line; file: the image
+    """
     try:
         first, *numbers = read_numbers(line, where)
         check_count(len(numbers), classes.keypoints, where)
     except ValueError as error:
-        report.fault("bad_annotation", str(error))
-        return []
+        report.fault("bad_annotation", str(error), file)
+        return None
     if not first.is_integer() or not 0 <= first < len(classes.names):
         ids = f"{len(classes.names)} classes, 0 to {len(classes.names) - 1}"
-        report.fault("unknown_class", f"{where}: class {first:g}, but there are {ids}")
-        return []
+        report.fault("unknown_class", f"{where}: class {first:g}, but there are {ids}", file)
+        return None
     if classes.keypoints:
         report.note(KEYPOINTS)
         numbers = numbers[:4]
     far = next((x for x in numbers if not -ROUNDING <= x <= 1 + ROUNDING), None)
     if far is not None:
         report.boxes += 1
-        report.fault("bad_box", f"{where}: {far:g} is no fraction of the image, from 0 to 1")
-        return []
+        why = f"{far:g} is no fraction of the image, from 0 to 1"
+        report.fault("bad_box", f"{where}: {why}", file)
+        return None
     if len(numbers) > 4:
         report.note(SEGMENTS)
     x1, y1, x2, y2 = (unrounded(corner) for corner in corners(numbers))
-    width, height = size
-    item = Object(classes.names[int(first)], (x1 * width, y1 * height, x2 * width, y2 * height))
-    return checked([item], size, where, report)
+    return Object(classes.names[int(first)], (x1, y1, x2, y2))
 
 
 def read_numbers(line: str, where: str) -> list[float]:
