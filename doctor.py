@@ -22,10 +22,10 @@ make = partial(instantiate, _convert_="all")  # no object ever sees a config
 @cli.one_line_errors
 def doctor(cfg: DictConfig) -> None:
     # here, so that --help and tab completion need not wait for torch
+    from ssd.data.images.pixels import damaged
+    from ssd.data.progress import progress
     from ssd.doctor import html, page
     from ssd.doctor.fixing import check_target, write_copy
-    from ssd.doctor.pixels import damaged
-    from ssd.doctor.progress import progress
     from ssd.report.results import write_json
 
     data = read(cfg)
@@ -42,7 +42,8 @@ def doctor(cfg: DictConfig) -> None:
     write_json(folder / "doctor.json", found.content(), indent=1)
     html.write_page(folder / "doctor.html", found, draw(found, data, broken))
     if cfg.fix is not None:
-        write_copy(Path(cfg.fix).expanduser(), data.annotations, data.classes, broken)
+        out, faults = Path(cfg.fix).expanduser(), found.faults
+        write_copy(out, data.annotations, data.classes, broken, faults)
     if found.faults or found.same_pictures():
         cli.end_with(1)
 
@@ -65,11 +66,11 @@ def read(cfg: DictConfig) -> Any:
 
 def examine(cfg: DictConfig, data: Any) -> Any:
     """Everything but the pictures."""
+    from ssd.data.progress import progress
     from ssd.doctor.advice import advise
     from ssd.doctor.copies import find_copies
     from ssd.doctor.findings import Findings
     from ssd.doctor.fitting import fit
-    from ssd.doctor.progress import progress
     from ssd.doctor.reach import reach
     from ssd.doctor.statistics import describe
 
@@ -78,7 +79,8 @@ def examine(cfg: DictConfig, data: Any) -> Any:
     with progress("copies") as show:
         copies = find_copies({stage: columns.files for stage, columns in stages.items()}, show)
     fetched = {"pretrained": False} if "pretrained" in cfg.model else {}
-    network = make(cfg.model, num_classes=len(classes) + 1, **fetched)
+    # with a class at least: a network that finds nothing is none, though it has the anchors
+    network = make(cfg.model, num_classes=max(1, len(classes)) + 1, **fetched)
     matching = {
         "iou_threshold": cfg.loss.iou_threshold,
         "own_anchors": cfg.loss.own_anchors,
@@ -87,7 +89,7 @@ def examine(cfg: DictConfig, data: Any) -> Any:
     reached = reach(stages["train"], classes, network.anchors, network.image_size, **matching)
     finer = cfg.model.finer_levels
     fitted = None
-    if cfg.fit:
+    if cfg.fit and reached["boxes"]:
         print("fitting anchors", file=sys.stderr)
         fitted = fit(stages["train"], classes, network, finer, **matching)
     faults = data.report.faults

@@ -11,12 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from ssd import cli
 from ssd.errors import ConfigError
 
-# What need not be read to score a split; where `val` is a part of training, both need the other.
-UNREAD = {
-    "test": {"train_split": None, "val_split": None},
-    "val": {"test_split": None},
-    "train": {"test_split": None},
-}
+STAGES = ("train", "val", "test")
 
 make = partial(instantiate, _convert_="all")  # no object ever sees a config
 
@@ -42,7 +37,9 @@ def evaluate(cfg: DictConfig) -> None:
         image_size=tuple(described["image_size"]),
         seed=0,
     )
-    data.test_stage = cfg.split
+    data.scored = cfg.split
+    if not cfg.get("data"):
+        data.keep_splits(path.parent.parent)
     data.prepare_data()
     if not data.annotations[cfg.split].ids:
         raise ConfigError(f"split={cfg.split}: the data set that is scored on has none")
@@ -82,21 +79,18 @@ def evaluate(cfg: DictConfig) -> None:
 def data_config(
     cfg: DictConfig, run: DictConfig | None, checkpoint: Path, classes: list[str]
 ) -> DictConfig:
-    """The data set to score on: `data=`, or that of the run folder that the checkpoint lies in.
+    """The data set to score on: `data=`, or that of the run folder that the checkpoint lies in."""
+    from ssd.data.naming import read_classes
 
-    Only the splits that `split` needs are read.
-    """
-    if cfg.split not in UNREAD:
-        raise ConfigError(f"split={cfg.split}: give one of {', '.join(UNREAD)}")
-    data = cfg.get("data") or run_data(cfg, run, checkpoint)
+    if cfg.split not in STAGES:
+        raise ConfigError(f"split={cfg.split}: give one of {', '.join(STAGES)}")
+    if not cfg.get("data"):
+        return run_data(cfg, run, checkpoint)
     cfg.data_dir = cfg.data_dir or "data"  # as in train.yaml
-    if data.classes is not None and list(data.classes) != classes:
-        raise ConfigError(
-            f"data.classes={list(data.classes)}, but the checkpoint was trained on {classes}"
-        )
-    if data.get(f"{cfg.split}_split") != "auto":  # else it may be a part of training
-        data.update(UNREAD[cfg.split])
-    return data
+    given = read_classes(cli.plain(cfg.data)["classes"])
+    if given and given != classes:
+        raise ConfigError(f"data.classes={given}, but the checkpoint was trained on {classes}")
+    return cfg.data
 
 
 def run_config(checkpoint: Path) -> DictConfig | None:
@@ -113,7 +107,8 @@ def run_data(cfg: DictConfig, run: DictConfig | None, checkpoint: Path) -> DictC
         run.data_dir = str(Path(cfg.data_dir).absolute())
     hydra_file = checkpoint.parent.parent / ".hydra" / "hydra.yaml"
     started_in = Path(OmegaConf.load(hydra_file).hydra.runtime.cwd)
-    run.data.root = str(started_in / Path(run.data.root).expanduser())
+    for part in (run.data, *run.data.more):
+        part.root = str(started_in / Path(part.root).expanduser())
     return run.data
 
 

@@ -47,6 +47,8 @@ def train(cfg: DictConfig) -> float | None:
         image_size=side_pair(cfg.model.image_size),
         seed=cfg.seed,
     )
+    if cfg.resume is not None:
+        data.keep_splits(run_gone_on_with(resumed, run_dir))
     data.prepare_data()
     callbacks = make(cfg.callbacks)
     check_callbacks(callbacks, cfg)
@@ -92,6 +94,12 @@ def train(cfg: DictConfig) -> float | None:
         write_results(run_dir, {**module.scores, **results}, scored)
     score = callbacks["best"].best_model_score if "best" in callbacks else None
     return None if score is None else float(score)
+
+
+def run_gone_on_with(resumed: Path | None, run_dir: Path) -> Path:
+    """The run folder that a checkpoint lies in, or this one."""
+    folder = resumed.absolute().parent.parent if resumed else run_dir
+    return folder if (folder / ".hydra").is_dir() else run_dir
 
 
 def build_module(

@@ -1,4 +1,4 @@
-"""Damaged annotations, lists and images, read until the time is up.
+"""Damaged annotations, lists and images of every format, read until the time is up.
 
     python benchmarks/fuzz.py [--seconds 60] [--seed 0]
 
@@ -15,9 +15,11 @@ import re
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -25,8 +27,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from ssd.data.checks import POLICIES, RAISE, Report
-from ssd.data.columns import to_annotations
-from ssd.data.formats import read_split
+from ssd.data.columns import ALL, to_annotations
+from ssd.data.formats import FORMATS, read_split
 from ssd.data.images.reading import read_image, read_size
 
 ANNOTATION = b"""<annotation><filename>a.png</filename>
@@ -36,6 +38,32 @@ ANNOTATION = b"""<annotation><filename>a.png</filename>
 <object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>24</xmax><ymax>16</ymax></bndbox>
 <part><name>head</name><bndbox><xmin>1</xmin></bndbox></part></object></annotation>"""
 LIST = b"a\nb 1\nc -1\n\na\n"
+COCO = b"""{"info": {"year": 2017}, "images": [{"id": 1, "file_name": "a.png", "width": 24,
+"height": 16}, {"id": 2, "file_name": "b.png"}], "annotations": [{"id": 1, "image_id": 1, "area": 9,
+"category_id": 3, "bbox": [3, 2.5, 9, 8], "iscrowd": 0, "segmentation": [[3, 2, 9, 8, 3, 8]]},
+{"id": 2, "image_id": 2, "category_id": 7, "bbox": [0, 0, 24, 16], "iscrowd": 1}],
+"categories": [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog", "supercategory": "animal"}]}"""
+LABELS = b"0 .5 .5 .2 .2\n1 0.1 0.1 0.9 0.1 0.5 0.6\n0 0.25 0.5 0.5 1\n"
+CLASSES = b"cat\ndog\n"
+YAML = b"""path: .
+train: images
+val: [images]
+nc: 2
+names:
+  0: cat
+  1: dog
+"""
+CSV = b"""filename,width,height,class,xmin,ymin,xmax,ymax
+a.png,24,16,cat,3,2,20,9.5
+a.png,24,16,dog,0,0,24,16
+b.png,24,16,dog,1,1,9,9
+c.png,24,16,,,,,
+"""
+OPEN_IMAGES = b"""ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf
+a,/m/1,0.1,0.5,0.2,0.6,0
+b,/m/2,0,1,0,1,1
+"""
+DESCRIBED = b"/m/1,cat\n/m/2,dog\n"
 XML_TOKENS = (
     b"<object>", b"</object>", b"<object/>", b"<bndbox>", b"</bndbox>", b"<name>", b"<size>", b"-",
     b"</annotation>", b"&lt;", b"&#10;", b"&#x2028;", b"&#0;", b"&#x1F600;", b"&dog;", b"<![CDATA[",
@@ -49,11 +77,21 @@ LIST_TOKENS = (
     b"\t0", b".", b"..", b"~", b"%2e", b"\xef\xbb\xbf", b"\xff\xfe", b"x" * 300, b"e\xcc\x81", b"*",
     b"a.png", b"file:///", b"\x1b[31m",
 )  # fmt: skip
+TEXT_TOKENS = (
+    b'"', b"{", b"}", b"[", b"]", b",", b":", b";", b"null", b"true", b"-", b"- ", b"-0", b"0.5",
+    b"1e308", b"1e999", b"1e-320", b"NaN", b"9" * 30, b"1_0", b"\xef\xbc\x91", b"\\ud800",
+    b"\\u0000", b"\\u2028", b"\xe2\x80\xa8", b"../", b"/", b"C:\\", b"\0", b"\xff", b"\xff\xfe",
+    b"\xef\xbb\xbf", b"\n", b"\r", b"\t", b" ", b'"id": 1,', b'""', b"a.png", b"b", b"&a ", b"*a",
+    b"!!int ", b"|", b"?", b"train: ", b"names:", b".", b"0 .5 .5 .2 .2\n", b"# ", b"x" * 300,
+)  # fmt: skip
 IMAGE_TOKENS = (
     b"\xff\xd9", b"\xff\xd8", b"\xff\xda", b"\xff\xc0", b"\xff\xff", b"\0" * 40, b"\xff\xe1\0\x10",
     b"IDAT", b"IEND", b"tRNS", b"eXIf", b"acTL", b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"II*\0",
     b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0",
 )  # fmt: skip
+
+
+IMAGE_OF_UNKNOWN = r"(images/)?[abc](\.png)?: unknown class"
 
 
 def picture(mode: str, format: str, **options: object) -> bytes:
@@ -103,28 +141,38 @@ def mutated(content: bytes, tokens: Sequence[bytes], rng: random.Random) -> byte
     return content[: rng.randrange(len(content) + 1)] if rng.random() < 0.1 else content
 
 
-def read_voc(root: Path, rng: random.Random) -> None:
+class Text(NamedTuple):
+    """A file that is damaged, in a valid data set of the images a, b and c."""
+
+    format: str
+    path: str
+    content: bytes
+    tokens: Sequence[bytes]
+    others: dict[str, bytes]  # files beside it
+    split: str = ALL
+
+    def case(self, root: Path, rng: random.Random) -> None:
+        content = mutated(self.content, self.tokens, rng)
+        if rng.random() < 0.1:
+            content = content.decode("latin-1").encode("utf-16")
+        for name, text in (self.others | {self.path: content}).items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text)
+        read(root, self.format, self.split, rng)
+
+
+def read(root: Path, format: str, split: str, rng: random.Random) -> None:
+    """As the data module does, its own way or the doctor's."""
     report = Report(dict.fromkeys(POLICIES, RAISE), collect=rng.random() < 0.5)
-    records = read_split(root, "voc", "train", report, first_pixel=None)
-    to_annotations(records, ["cat", "dog"], report)
+    FORMATS[format].splits(root)
+    records = read_split(root, format, split, report, first_pixel=None)
+    found = to_annotations(records, ["cat", "dog"], report)
     report.close()
-
-
-def annotation_case(root: Path, rng: random.Random) -> None:
-    content = mutated(ANNOTATION, XML_TOKENS, rng)
-    if rng.random() < 0.1:
-        content = content.decode("latin-1").encode("utf-16")
-    (root / "Annotations" / "a.xml").write_bytes(content)
-    (root / "ImageSets" / "Main" / "train.txt").write_text("a\n")
-    read_voc(root, rng)
-
-
-def list_case(root: Path, rng: random.Random) -> None:
-    for id in "abc":
-        (root / "Annotations" / f"{id}.xml").write_bytes(ANNOTATION)
-    path = root / "ImageSets" / "Main" / "train.txt"
-    path.write_bytes(mutated(LIST, LIST_TOKENS, rng))
-    read_voc(root, rng)
+    boxes, counts = found.boxes.numpy(), found.starts.diff().numpy()
+    sizes = np.repeat(found.sizes.numpy(), counts, axis=0)
+    low, high = boxes[:, :2], boxes[:, 2:]
+    assert np.all((low >= 0) & (low < high) & (high <= sizes)), "a box is not in its image"
 
 
 def image_case(root: Path, rng: random.Random) -> None:
@@ -137,30 +185,46 @@ def image_case(root: Path, rng: random.Random) -> None:
 
 
 PICTURES = pictures()
+VOC_LIST = "ImageSets/Main/train.txt"
+VOC_ANNOTATIONS = {f"Annotations/{id}.xml": ANNOTATION for id in "abc"}
+TEXTS = {
+    "annotation": Text("voc", "Annotations/a.xml", ANNOTATION, XML_TOKENS, {}),
+    "list": Text("voc", VOC_LIST, LIST, LIST_TOKENS, VOC_ANNOTATIONS, "train"),
+    "coco": Text("coco", "annotations/instances_train.json", COCO, TEXT_TOKENS, {}),
+    "labels": Text("yolo", "labels/a.txt", LABELS, TEXT_TOKENS, {"classes.txt": CLASSES}),
+    "classes": Text("yolo", "classes.txt", CLASSES, TEXT_TOKENS, {"labels/a.txt": LABELS}),
+    "yaml": Text("yolo", "data.yaml", YAML, TEXT_TOKENS, {"labels/a.txt": LABELS}, "train"),
+    "csv": Text("csv", "train.csv", CSV, TEXT_TOKENS, {}),
+    "open images": Text(
+        "csv", "train.csv", OPEN_IMAGES, TEXT_TOKENS, {"class-descriptions.csv": DESCRIBED}
+    ),
+}
 KINDS: dict[str, Callable[[Path, random.Random], None]] = {
-    "annotation": annotation_case,
-    "list": list_case,
+    **{kind: text.case for kind, text in TEXTS.items()},
     "image": image_case,
 }
 
 
 def prepare(root: Path) -> None:
-    """A valid data set of three images."""
-    for folder in ("Annotations", "ImageSets/Main", "JPEGImages"):
-        (root / folder).mkdir(parents=True)
-    for id in "abc":
-        Image.new("RGB", (24, 16)).save(root / "JPEGImages" / f"{id}.png")
+    """A folder of three images for each kind."""
+    for kind in KINDS:
+        voc = kind in TEXTS and TEXTS[kind].format == "voc"
+        folder = root / kind / ("JPEGImages" if voc else "images")
+        folder.mkdir(parents=True)
+        for id in "abc":
+            Image.new("RGB", (24, 16)).save(folder / f"{id}.png")
 
 
 def outcome(kind: str, number: int, seed: int, root: Path) -> str:
     """What became of a case: "read", "refused", or what went wrong, in words."""
     try:
-        KINDS[kind](root, random.Random(f"{seed} {kind} {number}"))
+        with warnings.catch_warnings(action="error"):
+            KINDS[kind](root / kind, random.Random(f"{seed} {kind} {number}"))
     except ValueError as error:
         lines = str(error).splitlines()
         if len(lines) != 1 or len(lines[0]) > 2000:
             return f"an error of {len(lines)} lines and {len(str(error))} characters: {error!r}"
-        if str(root) not in lines[0] and not re.match("[abc]: unknown class", lines[0]):
+        if str(root) not in lines[0] and not re.match(IMAGE_OF_UNKNOWN, lines[0]):
             return f"an error that names neither a file nor an image: {error}"
         return "refused"
     except Exception as error:

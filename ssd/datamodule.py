@@ -1,31 +1,38 @@
 """Which files and which batches: the LightningDataModule over the splits of data sets."""
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from ssd.data.boxes import check_first_pixel
 from ssd.data.checks import Report
 from ssd.data.columns import Records, joined, to_annotations
 from ssd.data.dataset import DetectionDataset, collate
 from ssd.data.download import download_voc
 from ssd.data.formats import Split
-from ssd.data.naming import read_classes
-from ssd.data.parts import STAGES, Divided, Part, names_given, read_part
+from ssd.data.naming import check_found, read_classes
+from ssd.data.parts import (
+    STAGES,
+    check_given_once,
+    check_leaks,
+    check_renames,
+    make_part,
+    names_given,
+    others,
+    read_part,
+)
 from ssd.data.samplers import EvaluationSampler, ResumableLoader, TrainSampler
+from ssd.data.split_lists import apart, read_lists, write_lists
 from ssd.data.transforms import Augmentation
 from ssd.errors import ConfigError
 from ssd.records import Annotations
 
 log = logging.getLogger(__name__)
-
-SPLITS = "splits"  # the folder of a run that holds the splits which no file of the data names
 
 
 class DetectionDataModule(pl.LightningDataModule):
@@ -78,11 +85,17 @@ class DetectionDataModule(pl.LightningDataModule):
             raise ConfigError(f"data.batch_size={batch_size}: give at least 1")
         if num_workers < 0:
             raise ConfigError(f"data.num_workers={num_workers}: give 0 or more")
-        self.root = Path(root).expanduser()
-        first = Part(self.root, format, train_split, val_split, test_split, rename, first_pixel)
-        self.parts = [first, *(another(first, changes) for changes in more)]
-        for part in self.parts:
-            check_first_pixel(part.first_pixel)
+        first = {
+            "root": root,
+            "format": format,
+            "train_split": train_split,
+            "val_split": val_split,
+            "test_split": test_split,
+            "rename": rename,
+            "first_pixel": first_pixel,
+        }
+        self.parts = [make_part(fields) for fields in (first, *others(first, more))]
+        self.root = self.parts[0].root
         self.prepare = prepare
         self.download = download
         self.given_classes = read_classes(classes)
@@ -101,7 +114,9 @@ class DetectionDataModule(pl.LightningDataModule):
         self.image_size = image_size
         self.seed = seed
         self.made: list[str] = []  # the stages whose images no file names
-        self.test_stage = "test"  # evaluate.py may test on another
+        self.scored: str | None = None  # the one stage that is read, to be scored; None: all are
+        self.kept: Path | None = None  # the run whose splits are kept, where it made them
+        self.lists: dict[str, list[str]] | None = None  # the ids of each stage there
 
     @property
     def train_split(self) -> Split:
@@ -111,6 +126,13 @@ class DetectionDataModule(pl.LightningDataModule):
     def test_split(self) -> Split:
         return self.parts[0].test_split
 
+    def keep_splits(self, run_dir: Path) -> None:
+        """Take the images of each stage as they were divided for a run, where that was needed:
+        images that came since would divide them otherwise."""
+        self.kept, self.lists = run_dir.resolve(), read_lists(run_dir, STAGES)
+        if self.lists:
+            log.info("the images of each split are those that %s/splits lists", run_dir)
+
     def prepare_data(self) -> None:
         if self.prepare:
             self.prepare(self.root)
@@ -118,46 +140,57 @@ class DetectionDataModule(pl.LightningDataModule):
             download_voc(self.root, names_given(self.parts[0]))
 
     @cached_property
-    def divided(self) -> list[Divided]:
-        """What the files of each data set say. All splits are read before training."""
-        found = [read_part(part, self.report) for part in self.parts]
+    def records(self) -> dict[str, Records]:
+        """What the files of all data sets say, by stage. All splits are read before training; to
+        score one, those that it is made of."""
+        roots = [part.root for part in self.parts]
+        fronts = [f"{number}/" for number in range(len(roots))] if roots[1:] else [""]
+        lists = self.lists and apart(self.lists, fronts)
+        found = [
+            read_part(part, self.report, self.scored, lists and lists[front])
+            for part, front in zip(self.parts, fronts, strict=True)
+        ]
         self.made = sorted({stage for one in found for stage in one.made})
-        return [with_front(one, f"{n}/") for n, one in enumerate(found)] if found[1:] else found
-
-    def records(self, stage: str) -> Records:
-        return joined([one.stages[stage] for one in self.divided])
+        if self.scored is None:
+            check_renames(self.parts, found)
+        check_given_once(found, roots)
+        stages = {stage: [one.stages[stage] for one in found] for stage in STAGES}
+        whole = {stage: joined_with_fronts(parts, fronts) for stage, parts in stages.items()}
+        for one, other in combinations(whole.values(), 2):
+            check_leaks(one, other, self.report)
+        return whole
 
     @cached_property
     def classes(self) -> list[str]:
         """Names, without the background."""
         if self.given_classes:
             return self.given_classes
-        names = {name for stage in STAGES for name in self.records(stage).class_names()}
-        if not names:
-            raise ValueError(f"{self.root}: no image of {self.train_split} holds an object")
+        names = {name for records in self.records.values() for name in records.class_names()}
+        if not names and not self.report.collect:
+            raise ValueError(
+                f"{self.root}: no image of {self.train_split} holds an object; draw boxes, or name "
+                "what may occur, as in data.classes=[cat,dog]"
+            )
+        with self.report.skipping():
+            check_found(names, " and ".join(str(part.root) for part in self.parts))
         return sorted(names)
 
     @cached_property
     def annotations(self) -> dict[str, Annotations]:
         found = {
-            stage: to_annotations(self.records(stage), self.classes, self.report)
-            for stage in STAGES
+            stage: to_annotations(records, self.classes, self.report)
+            for stage, records in self.records.items()
         }
         self.report.close()
-        del self.divided  # workers get a copy of all that is kept
+        del self.records  # workers get a copy of all that is kept
         return found
 
     def write_splits(self, run_dir: Path) -> None:
         """Lists of ids of splits that were made, beside the run; nothing goes to the data's
         folder."""
-        annotations = self.annotations
-        if not self.made:
-            return
-        folder = run_dir / SPLITS
-        folder.mkdir(parents=True, exist_ok=True)
-        for stage in STAGES:
-            lines = "".join(f"{id}\n" for id in annotations[stage].ids)
-            (folder / f"{stage}.txt").write_bytes(os.fsencode(lines))
+        lists = {stage: found.ids for stage, found in self.annotations.items()}
+        if self.lists is None or self.kept != run_dir.resolve():  # else they are there
+            write_lists(run_dir, lists if self.made or self.lists else None)
 
     @property
     def steps_per_epoch(self) -> float:
@@ -198,7 +231,7 @@ class DetectionDataModule(pl.LightningDataModule):
         return self.evaluation_loader("val")
 
     def test_dataloader(self) -> DataLoader | list:
-        return self.evaluation_loader(self.test_stage)
+        return self.evaluation_loader(self.scored or "test")
 
     def evaluation_loader(self, stage: str) -> DataLoader | list:
         dataset = self.dataset(stage, training=False)
@@ -218,22 +251,11 @@ class DetectionDataModule(pl.LightningDataModule):
         }
 
 
-def another(first: Part, changes: Mapping[str, Any]) -> Part:
-    """A further data set: the first with another root, and what else is different."""
-    unknown = set(changes) - set(Part._fields)
-    if unknown or "root" not in changes:
-        wrong = f"{', '.join(sorted(unknown))} is not known" if unknown else "root is missing"
-        raise ConfigError(
-            f"data.more={dict(changes)}: {wrong}; give root, and any of "
-            f"{', '.join(Part._fields[1:])}"
-        )
-    return first._replace(**{**changes, "root": Path(changes["root"]).expanduser()})
-
-
-def with_front(divided: Divided, front: str) -> Divided:
-    """With ids that no other data set has."""
-    stages = {
-        stage: records._replace(ids=[front + id for id in records.ids])
-        for stage, records in divided.stages.items()
-    }
-    return divided._replace(stages=stages)
+def joined_with_fronts(parts: Sequence[Records], fronts: Sequence[str]) -> Records:
+    """The images of several data sets, each with ids that no other has."""
+    return joined(
+        [
+            part._replace(ids=[front + id for id in part.ids])
+            for part, front in zip(parts, fronts, strict=True)
+        ]
+    )

@@ -6,7 +6,7 @@ import torch
 from test_statistics import Marked, annotated, square
 
 from ssd.data.checks import Fault
-from ssd.doctor.advice import advise
+from ssd.doctor.advice import advise, spelled_alike
 from ssd.doctor.copies import Copy
 from ssd.doctor.fitting import Fit
 from ssd.doctor.reach import reach
@@ -125,3 +125,12 @@ def test_faults_have_cures(faults: list[Fault], message: str) -> None:
 def test_a_box_in_a_thousand_may_be_faulty() -> None:
     many = [[CAT, DOG] * 5] * 100
     assert "leaves them out by itself" in advice(many, faults=[BAD_BOX])[0]
+
+
+def test_classes_that_differ_in_case_or_spaces_are_said() -> None:
+    pairs = spelled_alike({"Traffic Light": 5, "traffic-light": 9, "cat": 3, "dog": 3})
+    assert list(pairs) == [("Traffic Light", "traffic-light")]
+
+
+def test_without_training_images_no_class_is_advised_away() -> None:
+    assert "data.classes=" not in "\n".join(advice([]))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from coco import (
     on_image,
     read,
     write_coco,
+    write_images,
     write_text,
 )
 from PIL import Image
@@ -70,11 +72,15 @@ def test_categories_may_have_any_numbers_in_any_order(tmp_path: Path) -> None:  
         (on_category(id=2), "category 2 (dog): its id is there twice"),
         (on_category(name=""), "categories[0]: name is '', not a text in one line"),
         (on_category(name="a\nb"), r"categories[0]: name is 'a\nb', not a text in one line"),
+        (on_category(name="a\u00adb"), "categories[0]: name is 'a\\xadb', not one line of at most"),
+        (on_category(name="x" * 201), "not one line of at most 200 visible characters"),
+        (on_image(file_name="a\u2028b.png"), r"image 3: file_name is 'a\u2028b.png', not a text"),
     ],
 )
 def test_a_bad_record_is_named_with_its_field(tmp_path: Path, change: Change, message: str) -> None:
     root = write_coco(tmp_path, change)
-    message = r"annotations/instances_train\.json: " + ".*" + re.escape(message)
+    path = root / "annotations" / "instances_train.json"  # in full: data sets are read together
+    message = f"^{re.escape(str(path))}: .*{re.escape(message)}"
     with pytest.raises(ValueError, match=message) as error:
         read(root)
     assert "\n" not in str(error.value)
@@ -235,3 +241,22 @@ def test_boxes_of_a_photograph_as_it_is_stored_turn_with_it(
     x, y, width, height = 10.5, 5, 20, 15.25  # its left side is the top, its bottom the left side
     assert records.boxes[1].tolist() == [HEIGHT - y - height, x, HEIGHT - y, x + width]
     assert "1 images have boxes of before EXIF turns them" in caplog.text
+
+
+def test_images_that_no_annotation_names_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_coco(tmp_path)
+    write_images(root / "train", "c.png", "d.png")
+    assert read(root).ids == ["train/b.png", "train/a.png"]
+    assert "2 images have no annotation and are left out" in caplog.text
+
+
+def test_images_in_a_folder_of_all_splits_may_be_of_another(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_coco(tmp_path, on_image(file_name="c.png"))
+    write_images(root / "images", "a.png", "b.png", "c.png")
+    shutil.rmtree(root / "train")
+    assert len(read(root).ids) == 2
+    assert not caplog.text

@@ -1,6 +1,7 @@
 """Where COCO's files and their images lie; 88 is a case of a list of bad inputs."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,11 @@ def test_captions_and_results_are_no_splits(tmp_path: Path) -> None:
     (tmp_path / "annotations" / "captions_train.json").write_text('{"images": []}')
     (tmp_path / "predictions.json").write_text("[]")
     assert splits(tmp_path) == ["train"]
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "train.json")
+    assert splits(tmp_path) == []
 
 
 def test_json_of_other_kinds_is_not_recognised(tmp_path: Path) -> None:
@@ -113,7 +119,7 @@ def test_an_image_may_be_named_with_folders(tmp_path: Path, name: str) -> None:
 
 def test_a_missing_image_is_as_the_policy_has_it(tmp_path: Path) -> None:
     root = write_coco(tmp_path, on_image(file_name="c.png"))
-    with pytest.raises(ValueError, match=r"image 3: no file c\.png in .*data\.bad_image=drop"):
+    with pytest.raises(ValueError, match=r"image 3: no file 'c\.png' in .*data\.bad_image=drop"):
         read(root)
     records = read(root, bad_image="drop")
     assert records.ids == ["train/b.png"]

@@ -1,15 +1,18 @@
 """The verbs as a user runs them, on a data set of a few painted boxes."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from files import write
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from verbs import ROOT, SMALL, metrics, results, run
-from voc import write_voc
+from voc import COLORS, write_voc
 
 from ssd.weights.checkpoints import read_checkpoint
 
@@ -92,6 +95,78 @@ def test_a_run_is_scored_from_another_folder(
     monkeypatch.chdir(tmp_path)
     assert run("evaluate", f"checkpoint={trained}", "hydra.run.dir=score", "trainer=cpu") == 0
     assert run("evaluate", f"checkpoint={trained}", "split=tst", "hydra.run.dir=other") == 2
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run whose splits were made, of two data sets and a list of classes."""
+    folder = tmp_path_factory.mktemp("made")
+    for name in ("one", "two"):
+        images = {f"{c}{i}": [(c, 2 * i + 1, 5, 2 * i + 20, 34)] for c in COLORS for i in range(10)}
+        write_voc(folder / name, {"all": images})
+    (folder / "names.txt").write_text("dog\ncat\n")
+    words = ["data=auto", "data.root=one", "data.more=[{root: two}]", "data.classes=names.txt"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run("train", *SMALL, *words, "hydra.run.dir=run") == 0
+    return folder
+
+
+def grow(folder: Path, other: Path) -> Path:
+    """A copy with further images, whose names come before those of the others."""
+    copy = shutil.copytree(folder, other / "grown")
+    for name in ("one", "two"):
+        images = {f"a{i}": [("cat", 5, 5, 25, 30)] for i in range(20)}
+        write_voc(copy / name, {"all": images})
+        (copy / name / "ImageSets" / "Main" / "all.txt").unlink()
+    hydra = copy / "run" / ".hydra" / "hydra.yaml"
+    hydra.write_text(hydra.read_text().replace(str(folder), str(copy)))
+    return copy
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_run_is_scored_on_the_images_that_it_was_given_then(
+    made: Path, tmp_path: Path, split: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow(made, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    words = [f"split={split}", "trainer=cpu", "precision=32-true", "hydra.run.dir=score"]
+    assert run("evaluate", "checkpoint=grown/run", *words) == 0
+    listed = (made / "run" / "splits" / f"{split}.txt").read_text().split()
+    assert len(listed) == len(json.loads(Path("score/ground_truth.json").read_text())["images"])
+    if split == "test":
+        for name in ("test/map", "test/loss"):
+            expected = results(made / "run")[name]
+            assert results(tmp_path / "score")[name] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("resume", ["latest", "run/checkpoints/last.ckpt"])
+def test_a_run_goes_on_with_the_images_that_it_was_given_then(
+    made: Path, tmp_path: Path, resume: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown = grow(made, tmp_path)
+    monkeypatch.chdir(grown)
+    folder = "run" if resume == "latest" else "other"
+    words = ["data=auto", "data.root=one", "data.more=[{root: two}]", "data.classes=names.txt"]
+    go_on = [f"resume={resume}", f"hydra.run.dir={folder}", "trainer.max_steps=5"]
+    assert run("train", *SMALL, *words, *go_on) == 0
+    for split in ("train", "val", "test"):
+        lists = [grown / place / "splits" / f"{split}.txt" for place in (folder, made / "run")]
+        assert lists[0].read_text() == lists[1].read_text()
+
+
+def test_a_folder_of_splits_that_is_no_runs_is_not_a_checkpoints(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(
+        tmp_path / "project", {f"splits/{split}.txt": "x\n" for split in ("train", "val", "test")}
+    )
+    (tmp_path / "project" / "models").mkdir()
+    shutil.copy(made / "run" / "checkpoints" / "last.ckpt", tmp_path / "project" / "models")
+    monkeypatch.chdir(made)
+    words = ["data=auto", "data.root=one", "data.classes=names.txt", "trainer.max_steps=5"]
+    go_on = [f"resume={tmp_path}/project/models/last.ckpt", f"hydra.run.dir={tmp_path}/run"]
+    assert run("train", *SMALL, *words, *go_on) == 0
 
 
 def test_a_checkpoint_knows_that_its_classes_are_sigmoids(root: Path, tmp_path: Path) -> None:

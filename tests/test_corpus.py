@@ -1,5 +1,6 @@
 """The bad inputs of `corpus`, each with its outcome. An error is one line that names its file."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,12 @@ from ssd.data.parts import check_leaks
 
 CASES = [*annotations.CASES, *lists.CASES]
 DAMAGED = [case for case in pictures.CASES if case.pixels is None]
+ELSEWHERE = {
+    "test_json_lists.py": range(68, 75),
+    "test_coco.py": [*range(75, 88), 89, 90],
+    "test_coco_files.py": [88],
+    "test_metric.py": [91],
+}
 SEEN = [case for case in pictures.CASES if case.pixels is not None]
 
 
@@ -50,9 +57,24 @@ def test_a_bad_input_has_its_outcome(
         assert case.says in caplog.text
 
 
-def test_every_case_is_here() -> None:
+def test_every_case_is_here_or_beside_what_it_is_about() -> None:
     numbers = {case.number for case in CASES} | {case.number for case in pictures.CASES} | {65}
-    assert numbers == {*range(1, 68), *range(92, 105)}
+    for name, elsewhere in ELSEWHERE.items():
+        text = Path(__file__).with_name(name).read_text()
+        noted = {int(number) for number in re.findall(r"  # (\d+)$", text, re.MULTILINE)}
+        assert noted >= set(elsewhere)
+        numbers |= set(elsewhere)
+    assert numbers == {*range(1, 105)}
+
+
+def test_an_image_called_another_format_is_counted(  # case 97
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_voc(tmp_path, {"train": {"a": [("dog", 5, 5, 9, 9)], "b": []}})
+    image = root / "JPEGImages" / "a.png"
+    image.rename(image.with_suffix(".jpg"))
+    assert len(read_records(root).boxes) == 1
+    assert "1 images are of another format than their names say" in caplog.text
 
 
 def test_an_image_of_two_splits_is_an_error(tmp_path: Path) -> None:  # case 65

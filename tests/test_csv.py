@@ -264,3 +264,18 @@ def test_a_header_is_told_by_its_names_not_by_the_first_row(tmp_path: Path) -> N
     write(tmp_path, {"points.csv": "a.png,1,2,3,4\n", "numbers.csv": "1,2,3,4,5,6\n"})
     assert dialect_of(tmp_path / "points.csv") is None
     assert dialect_of(tmp_path / "numbers.csv") is None
+
+
+def test_images_that_no_row_names_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, {"b.png": None, "._c.png": "", "notes.txt": ""})
+    assert len(table(tmp_path, HEADER + "a.png,dog,10,20,30,40\n").ids) == 1
+    assert "1 images have no annotation and are left out" in caplog.text
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_that_overflow_are_no_numbers_of_a_box(tmp_path: Path) -> None:
+    row = "a.png,dog,1,0.1,1e308,0.1,0.5,0\n"
+    with pytest.raises(ValueError, match="column XMax is '1e308', not a number that fits"):
+        table(tmp_path, NAMES + row)

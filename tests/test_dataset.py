@@ -86,3 +86,13 @@ def test_a_batch_without_any_object_has_no_boxes(root: Path) -> None:
 def test_a_repeat_keeps_its_index(root: Path) -> None:
     assert dataset(root)[-1]["index"] == -1
     np.testing.assert_array_equal(dataset(root)[-1]["image"], dataset(root)[2]["image"])
+
+
+def test_an_image_with_damaged_pixels_is_named_with_what_leaves_it_out(tmp_path: Path) -> None:
+    root = write_voc(tmp_path, {"train": {"a": [CAT]}})
+    image = root / "JPEGImages" / "a.png"
+    image.write_bytes(image.read_bytes()[:-20])
+    columns = to_annotations(read_records(root), ["cat"], Report(POLICIES))
+    data = DetectionDataset(columns, (32, 32), None, True, True, seed=0)
+    with pytest.raises(ValueError, match=r"a\.png: damaged image.*data\.bad_image=drop"):
+        data[0]

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
@@ -163,6 +164,18 @@ def test_a_fixed_copy_keeps_what_was_right(faulty: Run) -> None:
     assert data.annotations["val"].ids == ["eeeee"]
     copied, source = (root / "JPEGImages" / "a.png" for root in (faulty.copy, faulty.data))
     assert copied.read_bytes() == source.read_bytes()
+    assert not copied.samefile(source)  # or to edit the one would be to edit the other
+
+
+def test_what_a_copy_lacks_is_said(faulty: Run) -> None:
+    lines = printed(faulty.output)
+    assert "5 images are in" in "".join(lines)
+    assert {"left out 3 faulty boxes", "left out 1 images that cannot be read"} <= set(lines)
+
+
+def test_a_note_is_said_once(faulty: Run) -> None:
+    (note,) = found(faulty.output)["notes"]
+    assert "".join(printed(faulty.output)).count(note) == 1
 
 
 def test_a_copy_goes_to_a_new_folder_outside_the_data(
@@ -172,6 +185,9 @@ def test_a_copy_goes_to_a_new_folder_outside_the_data(
     assert "exists; give a folder that does not" in capsys.readouterr().out
     assert examine(faulty.data, tmp_path / "out", f"fix={faulty.data}/copy") == 2
     assert "lies in the data set" in capsys.readouterr().out
+    (tmp_path / "new.part").mkdir()
+    assert examine(faulty.data, tmp_path / "out", f"fix={tmp_path}/new") == 2
+    assert "new.part is what a run that was cut short left; remove it" in capsys.readouterr().out
     assert not (faulty.data / "copy").exists()
 
 
@@ -186,7 +202,7 @@ def test_boxes_keep_their_fractions_and_those_of_a_pixel_are_left_out(tmp_path: 
         difficult=torch.tensor([True, False, False]),
         crowd=torch.zeros(3, dtype=torch.bool),
     )
-    write_copy(tmp_path / "copy", {"train": columns}, ["cat", "a & b"], damaged=[])
+    write_copy(tmp_path / "copy", {"train": columns}, ["cat", "a & b"], damaged=[], faults=[])
     records = read_records(tmp_path / "copy", bad_box="raise")
     assert records.ids == ["0_a_b"]
     assert records.boxes == pytest.approx(np.array([[0.1, 0.2, 7.3, 9.4]]), abs=1e-5)
@@ -199,6 +215,51 @@ def test_a_data_set_without_a_single_box_has_a_page(tmp_path: Path) -> None:
     page = Page(tmp_path / "out" / "doctor.html")
     assert page.text.count('class="empty"') >= 3
     assert page.pictures("reach") == 0
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_data_set_whose_every_box_is_faulty_has_a_page(tmp_path: Path, format: str) -> None:
+    root = write_dogs(tmp_path / "data", format, (5, 5, 5, 9), (9, 9, 9, 12))
+    words = ["data.val_split=null", "data.test_split=null", "fit=true"]
+    assert examine(root, tmp_path / "out", *words) == 1
+    assert [fault["kind"] for fault in found(tmp_path / "out")["faults"]] == ["bad_box"] * 2
+    page = Page(tmp_path / "out" / "doctor.html")
+    assert page.pictures("faults") == 2
+    assert "No training image holds a box." in page.text
+    assert "No class: no object of any image could be read." in page.text
+    assert "  nothing: no training image holds a box" in printed(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("format", "path", "content", "message"),
+    [
+        ("coco", "annotations/instances_train.json", '{"images": [', "cut off"),
+        ("yolo", "data.yaml", "train: images\nnames: [dog\n", "cannot be read as YAML"),
+        ("csv", "train.csv", "filename,class,xmin,ymin,xmax,ymax\n", "names no images"),
+        ("voc", "Annotations/a.xml", "<annotation>", "not XML"),
+    ],
+)
+def test_a_data_set_of_which_nothing_can_be_read_has_a_page(
+    tmp_path: Path, format: str, path: str, content: str, message: str
+) -> None:
+    root = write_dogs(tmp_path / "data", format, (5, 5, 9, 9))
+    (root / path).write_text(content)
+    assert examine(root, tmp_path / "out") == 1
+    (fault,) = found(tmp_path / "out")["faults"]
+    assert message in fault["message"]
+    assert fault["message"] in unescape(Page(tmp_path / "out" / "doctor.html").text)
+
+
+def test_pictures_of_boxes_that_no_anchor_fits_are_of_the_anchors_before_a_fit(
+    tmp_path: Path,
+) -> None:
+    boxes = [("dog", x, 1, x + 3, 4) for x in range(1, 50, 7)]
+    root = write_voc(tmp_path / "voc", {"train": {"a": boxes}})
+    words = ["data.val_split=null", "data.test_split=null", "fit=true"]
+    examine(root, tmp_path / "out", *words)
+    assert found(tmp_path / "out")["fit"]["override"]
+    page = Page(tmp_path / "out" / "doctor.html")
+    assert "Boxes that none of the anchors as they are fits" in page.text
 
 
 def test_a_file_in_two_splits_is_an_exit_code_of_1_and_a_near_copy_is_not(tmp_path: Path) -> None:

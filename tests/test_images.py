@@ -1,3 +1,4 @@
+import os
 import struct
 from pathlib import Path
 
@@ -144,3 +145,11 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path, content: bytes) -> Non
     for read in (read_image, read_size):
         with pytest.raises(ValueError, match=r"a\.jpg: "):
             read(tmp_path / "a.jpg")
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match=r"a\.jpg: is no file"):
+        read_size(tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match=r"a\.jpg: is no file"):
+        read_image(tmp_path / "a.jpg")

@@ -147,7 +147,7 @@ def test_the_mean_over_classes_is_the_map() -> None:
         assert sum(values) / 3 == pytest.approx(summary[key], abs=1e-12)
 
 
-def test_nothing_found_scores_zero() -> None:
+def test_nothing_found_scores_zero() -> None:  # 91
     summary = scored(annotated([(1, (20, 20, 60, 60), False)]), detected([])).compute()
     assert [summary[key] for key in ("map_voc07", "map_voc12", "map", "ap/cat")] == [0, 0, 0, 0]
 

@@ -19,6 +19,20 @@ def test_a_lone_checkpoint_without_data_is_an_error(
     assert "data=" in capsys.readouterr().out
 
 
+def test_a_list_of_other_classes_than_a_checkpoints_is_an_error_that_shows_both(
+    trained: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    names = tmp_path / "names.txt"
+    words = [f"checkpoint={trained}", "data=voc", f"data.root={root}", f"data.classes={names}"]
+    words += [f"hydra.run.dir={tmp_path}/score", "data.num_workers=0", "trainer=cpu"]
+    names.write_text("cat\ndog\n")
+    assert run("evaluate", *words) == 0
+    names.write_text("dog\ncat\n")
+    assert run("evaluate", *words) == 2
+    message = "data.classes=['dog', 'cat'], but the checkpoint was trained on ['cat', 'dog']"
+    assert message in capsys.readouterr().out
+
+
 def test_a_test_image_that_breaks_late_leaves_the_results_of_training(
     root: Path, tmp_path: Path
 ) -> None:
@@ -83,6 +97,11 @@ def test_a_failing_run_of_a_sweep_is_marked_and_the_rest_go_on(root: Path, tmp_p
         ),
         (["trainer.log_every_n_steps=0"], 2, "trainer.log_every_n_steps=0: give a number of at"),
         (["data.classes=[cat,dog,background]"], 2, "leave out the background"),
+        (["data.classes=[1,no]"], 2, "data.classes=[1, 'no']: 1 is no text but int; put it in quo"),
+        (["data.rename=5"], 2, "data.rename=5: give each name and what it becomes, as in"),
+        (["data.rename={dogs: puppy}"], 2, "unknown class 'dogs', did you mean dog?"),
+        (["data.more=[other]"], 2, "data.more=['other']: give each as {root: DIR}, not other"),
+        (["data.train_split=2007"], 2, "data.train_split=2007: 2007 is no text but int"),
         (["data.root=/nowhere"], 1, "/nowhere: no such folder"),
         (["data.train_split=trainvall"], 1, "no such image set; there are test, train, val"),
         (["data.classes=[cat,dogs]"], 1, "unknown class 'dog', did you mean dogs?"),

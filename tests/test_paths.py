@@ -1,8 +1,9 @@
+import os
 from pathlib import Path
 
 import pytest
 
-from ssd.data.paths import inside
+from ssd.data.paths import inside, read_text
 
 ROOT = Path("/data/set")
 
@@ -36,3 +37,9 @@ def test_a_name_may_be_relative_to_a_folder_below_the_root(tmp_path: Path) -> No
     assert inside(ROOT, "../a.jpg", "", home=ROOT / "lists") == ROOT / "a.jpg"
     with pytest.raises(ValueError, match="leaves"):
         inside(ROOT, "../../a.jpg", "", home=ROOT / "lists")
+
+
+def test_a_text_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(ValueError, match=r"a\.txt: is no file"):
+        read_text(tmp_path, tmp_path / "a.txt", most=9)

@@ -16,7 +16,7 @@ from voc import (
 )
 
 from ssd.data.checks import Report
-from ssd.data.columns import to_annotations
+from ssd.data.columns import Records, to_annotations
 from ssd.data.voc.image_sets import read_ids
 
 CAT, DOG = ("cat", 1, 1, 60, 40), ("dog", 11, 6, 20, 15)
@@ -247,3 +247,62 @@ def test_boxes_of_a_turned_square_are_of_the_picture_that_is_shown(tmp_path: Pat
     exif[0x0112] = 6
     Image.new("RGB", (40, 40)).save(root / "JPEGImages" / "a.png", exif=exif)
     assert read_records(root).boxes.tolist() == [[10, 5, 20, 15]]
+
+
+def whole_folder(root: Path, images: dict[str, list], **policies: str) -> Records:
+    """Without lists of images."""
+    for id, boxes in images.items():
+        write_image(root, id)
+        write_annotation(root, id, annotation(boxes))
+    return read_records(root, "all", **policies)
+
+
+def test_images_without_an_annotation_are_counted_where_no_list_leaves_them_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_image(tmp_path, "b")
+    assert whole_folder(tmp_path, {"a": [DOG]}).ids == ["a"]
+    assert "1 images have no annotation and are left out" in caplog.text
+    caplog.clear()
+    write_split(tmp_path, "train", ["a"])
+    assert read_records(tmp_path).ids == ["a"]
+    assert not caplog.text
+
+
+def test_a_missing_image_can_be_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_annotation(tmp_path, "b", annotation([DOG]))
+    with pytest.raises(ValueError, match=r"b\.xml: its image is missing.*data\.bad_image=drop"):
+        whole_folder(tmp_path, {"a": [DOG]})
+    assert whole_folder(tmp_path, {"a": [DOG]}, bad_image="drop").ids == ["a"]
+    assert "left out 1 images" in caplog.text
+
+
+def test_a_folder_without_annotations_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "Annotations").mkdir()
+    with pytest.raises(ValueError, match=r"Annotations: holds no annotations.*\.xml"):
+        read_records(tmp_path, "all")
+
+
+def test_half_a_pixel_is_no_other_way_of_counting(tmp_path: Path) -> None:
+    content = annotation([DOG]).replace("<xmin>11", "<xmin>0.5")
+    assert read_records(one_image(tmp_path, content)).boxes.tolist() == [[0, 5, 20, 15]]
+
+
+def test_fractions_are_no_pixels(tmp_path: Path) -> None:
+    content = annotation([DOG])
+    for pixels, fraction in ((11, 0.1), (6, 0.2), (20, 0.5), (15, 1)):
+        content = content.replace(f">{pixels}<", f">{fraction}<")
+    with pytest.raises(ValueError, match=r"no number of a box is above 1.*fractions"):
+        read_records(one_image(tmp_path, content))
+
+
+@pytest.mark.parametrize(("orientation", "said"), [(3, True), (6, True), (1, False)])
+def test_images_whose_boxes_may_be_of_before_exif_turned_them_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, orientation: int, said: bool
+) -> None:
+    root = one_image(tmp_path, annotation([DOG], size=(40, 40)))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (40, 40)).save(root / "JPEGImages" / "a.png", exif=exif)
+    read_records(root)
+    assert ("1 images are turned by EXIF, and nothing tells" in caplog.text) == said

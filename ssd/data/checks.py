@@ -37,6 +37,12 @@ class Fault(NamedTuple):
     box: Box | None = None  # xyxy pixels of the image as it is shown
 
 
+def with_cure(kind: str, message: str) -> str:
+    """What is wrong, and what leaves it out, where anything does."""
+    cure = KINDS[kind][1]
+    return f"{message}; mend it, or leave such out: {cure}" if cure else message
+
+
 class Report:
     """Faults found while a data set is read.
 
@@ -58,9 +64,8 @@ class Report:
         self, kind: str, message: str, file: str | None = None, box: Box | None = None
     ) -> None:
         """Leave something out, or stop here, as the policy of its kind has it. See `Fault`."""
-        cure = KINDS[kind][1]
         if not self.collect and self.policies.get(kind, RAISE) == RAISE:
-            raise ValueError(f"{message}; mend it, or leave such out: {cure}" if cure else message)
+            raise ValueError(with_cure(kind, message))
         self.faults.append(Fault(kind, message, file, box))
 
     @contextmanager
@@ -84,11 +89,12 @@ class Report:
         self.notes.update(other.notes)
 
     def close(self) -> None:
-        """Say what was found, and refuse a data set with too many faulty boxes."""
-        for what, count in self.notes.items():
-            log.warning("%d %s", count, what)
+        """Say what was found, and refuse a data set with too many faulty boxes. What is collected
+        is for others to say."""
         if self.collect:
             return
+        for what, count in self.notes.items():
+            log.warning("%d %s", count, what)
         for kind, (called, _) in KINDS.items():
             messages = [fault.message for fault in self.faults if fault.kind == kind]
             if not messages:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ssd.data.checks import with_cure
 from ssd.data.images.reading import read_image
 from ssd.data.transforms import Augmentation, make_view, place_boxes, render
 from ssd.records import Annotations, Batch, Sample
@@ -59,7 +60,7 @@ class DetectionDataset(Dataset):
             recolour = partial(self.augmentation.recolour, rng=rng)
             fill = self.augmentation.fill
         view = make_view(window, (width, height), self.image_size, mirrored)
-        image = read_image(self.annotations.files[index])
+        image = readable(self.annotations.files[index])
         image = render(image, view, self.image_size, fill, recolour)
         return Sample(
             image=torch.from_numpy(image).permute(2, 0, 1),
@@ -79,6 +80,14 @@ class DetectionDataset(Dataset):
         )
         kept = (self.keep_difficult | ~difficult | crowd) & (self.keep_crowds | ~crowd)
         return boxes[kept], labels[kept], difficult[kept]
+
+
+def readable(file: str) -> np.ndarray:
+    """The pixels of an image, or an error that says how training goes on without it."""
+    try:
+        return read_image(file)
+    except ValueError as error:
+        raise ValueError(with_cure("bad_image", str(error))) from None
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -18,6 +18,7 @@ from ssd.data.checks import Report
 from ssd.data.coco import reader as coco
 from ssd.data.columns import Columns, Records, count_twice, joined
 from ssd.data.csv import reader as csv
+from ssd.data.images.pixels import without_damaged
 from ssd.data.voc import reader as voc
 from ssd.data.yolo import reader as yolo
 from ssd.errors import ConfigError
@@ -51,6 +52,15 @@ def format_of(root: Path, format: str) -> str:
     raise ValueError(f"{root}: {what}; data.format= says which ({looks})")
 
 
+def check_split(key: str, split: object) -> None:
+    names = split if isinstance(split, list | tuple) else [] if split is None else [split]
+    for name in names:
+        if not isinstance(name, str):
+            raise ConfigError(
+                f"data.{key}={split}: {name} is no text but {type(name).__name__}; put it in quotes"
+            )
+
+
 def names_of(split: Split) -> list[str]:
     """The splits that are joined to one: none, one, or several."""
     if split is None:
@@ -76,4 +86,4 @@ def read_split(
         records = records.subset(np.array(list(seen.values())))
     if twice := count_twice(records):
         report.note(TWICE, twice)
-    return records
+    return without_damaged(records, report)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from pathlib import Path
 from reprlib import Repr
 
@@ -52,9 +53,11 @@ def read_text(root: Path, path: Path, most: int) -> str:
     """A text file of a data set, of no more than `most` bytes. root: the data folder"""
     check_link(root, path)
     try:
-        size = path.stat().st_size
-        if size > most:
-            raise ValueError(f"{path}: has {size} bytes; more than {most} are refused")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # to open a pipe is to wait for its writer
+            raise ValueError(f"{path}: is no file")
+        if found.st_size > most:
+            raise ValueError(f"{path}: has {found.st_size} bytes; more than {most} are refused")
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from None

@@ -1,6 +1,7 @@
 """What to do about what the doctor found, in sentences with the override to type."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -81,7 +82,7 @@ def about_splits(statistics: Mapping[str, Mapping[str, Any]], batch_size: int) -
             f"{train} training images are less than a batch: "
             f"data.batch_size={1 << (train.bit_length() - 1)}"
         )
-    if not images["val"]:
+    if train and not images["val"]:
         yield (
             "there are no validation images, so the best checkpoint cannot be told: "
             "data.val_split=auto holds out a tenth of the training images"
@@ -99,24 +100,43 @@ def about_splits(statistics: Mapping[str, Mapping[str, Any]], batch_size: int) -
 def about_classes(statistics: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     boxes = {name: one["boxes"] for name, one in statistics["train"]["classes"].items()}
     absent = [name for name, count in boxes.items() if not count]
-    if absent:
+    if absent and len(absent) < len(boxes):
         present = ",".join(name for name in boxes if name not in absent)
         yield (
             f"no training image holds {named(absent)}, which cannot be learned: "
             f"data.classes=[{present}] data.unknown_class=drop leaves such out"
+        )
+    for one, other in spelled_alike(boxes):
+        yield (
+            f"{one} and {other} differ only in case, spaces or signs: "
+            f"'data.rename={{{escaped(one)}: {escaped(other)}}}' makes them one class"
         )
     rare = {name: count for name, count in boxes.items() if 0 < count < FEW_BOXES}
     if rare:
         counts = named([f"{name} ({count})" for name, count in rare.items()])
         yield (
             f"few training boxes of {counts}: more images of these, or "
-            f"'data.rename={{{next(iter(rare))}: OTHER}}' merges classes"
+            f"'data.rename={{{escaped(next(iter(rare)))}: OTHER}}' merges classes"
         )
     for stage in ("val", "test"):
         one = statistics[stage]
         unseen = [name for name, each in one["classes"].items() if not each["boxes"]]
         if one["images"] and unseen and len(unseen) < len(one["classes"]):
             yield f"{stage} holds no {named(unseen)}: nothing is said about how well that is found"
+
+
+def spelled_alike(boxes: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Classes that are likely one, the one with fewer boxes first."""
+    best: dict[str, str] = {}
+    for name in sorted(boxes, key=lambda name: -boxes[name]):
+        other = best.setdefault(re.sub(r"[\W_]+", "", name.casefold()), name)
+        if other != name:
+            yield name, other
+
+
+def escaped(name: str) -> str:
+    """As Hydra's overrides have it, in single quotes of the shell."""
+    return re.sub(r"([\\()\[\]{}:=,])", r"\\\1", name)
 
 
 def named(words: Sequence[str]) -> str:

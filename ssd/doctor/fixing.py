@@ -1,14 +1,15 @@
 """A corrected copy of a data set, in VOC format; what it is made of is never touched."""
 
 import logging
-import os
 import re
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
+from ssd.data.checks import Fault
 from ssd.data.images.folders import SUFFIXES
+from ssd.doctor.findings import by_kind
 from ssd.errors import ConfigError
 from ssd.records import Annotations
 from ssd.report.drawing import printable
@@ -20,12 +21,21 @@ PRECISION = 1e-5  # pixels, more than six decimals lose
 
 
 def check_target(out: Path, roots: Sequence[Path]) -> None:
-    """Refuse a folder that there is, or that lies in a data set."""
+    """Refuse a folder that there is, or that lies in a data set, and what a run left of it."""
     if out.exists():
         raise ConfigError(f"fix={out}: exists; give a folder that does not")
+    if unfinished(out).exists():
+        raise ConfigError(
+            f"fix={out}: {unfinished(out)} is what a run that was cut short left; remove it"
+        )
     for root in roots:
         if out.resolve().is_relative_to(root.resolve()):
             raise ConfigError(f"fix={out}: lies in the data set; give a folder outside {root}")
+
+
+def unfinished(out: Path) -> Path:
+    """What a copy is called until it is whole."""
+    return out.with_name(f"{out.name}.part")
 
 
 def write_copy(
@@ -33,16 +43,17 @@ def write_copy(
     stages: Mapping[str, Annotations],
     classes: Sequence[str],
     damaged: Collection[str],
+    faults: Sequence[Fault],
 ) -> None:
     """The images of every stage but the damaged ones, and their boxes, as they were read: without
     the faulty boxes, clipped, with the sizes of the images and the classes' new names.
 
-    It takes its name when it is whole.
+    It takes its name when it is whole. faults: all that was found, for what is said
     """
     for name in classes:
         if name != printable(name) or name != name.strip():
             raise ConfigError(f"fix={out}: XML cannot hold the class {name!r}; give data.rename")
-    part = out.with_name(f"{out.name}.part")
+    part = unfinished(out)
     for folder in ("Annotations", "ImageSets/Main", "JPEGImages"):
         (part / folder).mkdir(parents=True)
     taken: set[str] = set()
@@ -51,7 +62,10 @@ def write_copy(
         for stage, columns in stages.items()
     )
     part.rename(out)
-    log.info("%d images without a fault are in %s, in VOC format", len(taken), out)
+    log.info("%d images are in %s, in VOC format", len(taken), out)
+    lost = [fault for fault in faults if fault.kind != "leak"]  # which is in both splits still
+    for called, messages in by_kind(lost).items():
+        log.warning("left out %d %s", len(messages), called)
     if thin:
         log.warning("left out %d boxes of at most one pixel, which VOC's format cannot tell", thin)
     crowds = sum(int(columns.crowd.sum()) for columns in stages.values())
@@ -77,7 +91,7 @@ def write_stage(
             continue
         name = file_name(columns.ids[index], taken)
         image = folder / "JPEGImages" / f"{name}{suffix(file)}"
-        link(Path(file), image)
+        shutil.copyfile(file, image)  # no link: to draw on one would change the other
         root, left_out = annotation(columns, index, classes, image.name)
         indent(root)
         ElementTree(root).write(folder / "Annotations" / f"{name}.xml", encoding="utf-8")
@@ -105,14 +119,6 @@ def suffix(file: str) -> str:
     """The file's own, or where VOC's reader does not look for it any: decoders see what it is."""
     own = Path(file).suffix.lower()
     return own if own in SUFFIXES else SUFFIXES[0]
-
-
-def link(source: Path, target: Path) -> None:
-    """The same bytes under another name, without a copy where the file system can."""
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def annotation(

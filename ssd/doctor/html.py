@@ -67,9 +67,11 @@ def content(found: Findings) -> Iterable[str]:
     if found.notes:
         yield items(f"{count} {what}" for what, count in found.notes.items())
     counts = sorted(((found.boxes_of(name), name) for name in found.classes), reverse=True)
-    most = max(1, *(count for count, _ in counts))
+    most = max([1, *(count for count, _ in counts)])
     yield "<h3>Boxes of each class</h3>"
     yield bars([(name, count / most, str(count)) for count, name in counts])
+    if not counts:
+        yield empty("No class: no object of any image could be read.")
     train = stages["train"]
     if train["images"]:
         yield from training(train)
@@ -77,16 +79,26 @@ def content(found: Findings) -> Iterable[str]:
 
 def training(train: Mapping[str, Any]) -> Iterable[str]:
     """Sizes and places of the training images and their boxes."""
-    rows = {
-        "box, root of its area in pixels": train["sizes"]["pixels"],
-        "box, its share of the image's side": train["sizes"]["share"],
-        "box, width over height": train["aspect_ratios"],
-        "boxes of an image": train["boxes_per_image"],
-        "image, width over height": train["image_sizes"]["aspect_ratios"],
+    columns = {
+        "box, pixels": train["sizes"]["pixels"],
+        "of its image": train["sizes"]["share"],
+        "box, w/h": train["aspect_ratios"],
+        "boxes": train["boxes_per_image"],
+        "image, w/h": train["image_sizes"]["aspect_ratios"],
     }
     yield "<h3>Training images, from the least to the most</h3>"
-    body = [[name, *(number(row[key]) for key in QUANTILES)] for name, row in rows.items()]
-    yield table(["", *QUANTILES[:3], "median", *QUANTILES[4:]], body)
+    names = [name if name != "50%" else "median" for name in QUANTILES]
+    yield table(
+        ["", *columns],
+        [
+            [name, *(number(column[key]) for column in columns.values())]
+            for name, key in zip(names, QUANTILES, strict=True)
+        ],
+    )
+    yield (
+        '<p class="soft">Pixels are the square root of a box\'s area, also as a share of that of '
+        "its image; w/h is width over height; boxes are those of an image.</p>"
+    )
     yield '<div class="columns"><div><h3>Box sizes, by COCO\'s bounds</h3>'
     sizes = {name: train["sizes"][name] for name in ("small", "medium", "large")}
     total = max(1, sum(sizes.values()))
@@ -139,7 +151,8 @@ def reach(found: Findings, pictures: Pictures) -> Iterable[str]:
     yield "</div>"
     yield from fitted(found)
     if pictures.missed:
-        yield "<h3>Boxes that no anchor fits, the worst first</h3>"
+        which = " as they are" if found.fit and found.fit.override else ""
+        yield f"<h3>Boxes that none of the anchors{which} fits, the worst first</h3>"
         yield gallery(pictures.missed)
 
 

@@ -16,7 +16,7 @@ def page(found: Findings) -> str:
         "What is wrong": faults(found),
         "What leaks": leaks(found),
         "What the anchors reach": reach(found),
-        "What augmentation does": iter(["see the pictures of doctor.html"]),
+        "What augmentation does": augmented(found),
         "What to do": iter(found.advice or ["nothing: train"]),
     }
     lines = [", ".join(found.roots)]
@@ -37,7 +37,10 @@ def content(found: Findings) -> Iterator[str]:
         yield f"(made, since no file names them: {', '.join(found.made)})"
     yield from (f"{count} {what}" for what, count in found.notes.items())
     counts = [[name, str(found.boxes_of(name))] for name in found.classes]
-    yield from table([["class", "boxes"], *counts])
+    if counts:
+        yield from table([["class", "boxes"], *counts])
+    else:
+        yield "no class: no object of any image could be read"
 
 
 def faults(found: Findings) -> Iterator[str]:
@@ -61,6 +64,9 @@ def leaks(found: Findings) -> Iterator[str]:
 
 def reach(found: Findings) -> Iterator[str]:
     one = found.reach
+    if not one["boxes"]:
+        yield "nothing: no training image holds a box"
+        return
     height, width = one["image_size"]
     yield (
         f"{found.model} at {height}x{width}: {one['anchors']} anchors, "
@@ -70,6 +76,11 @@ def reach(found: Findings) -> Iterator[str]:
     if found.fit:
         after, override = percent(found.fit.after["recall"]), found.fit.override
         yield f"fitted: {after} with {override}" if override else "no other sizes fit better"
+
+
+def augmented(found: Findings) -> Iterator[str]:
+    images = found.statistics["train"]["images"]
+    yield "see the pictures of doctor.html" if images else "nothing: no training image can be read"
 
 
 def recalls(found: Findings) -> list[str]:

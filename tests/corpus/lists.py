@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from corpus.annotations import DOG, READ
-from corpus.cases import ACCEPTED, ERROR, Case
+from corpus.cases import ACCEPTED, ERROR, POLICY, Case
 from voc import annotation, write_annotation, write_image
 
 
@@ -51,7 +51,15 @@ CASES = [
         ERROR,
         "train of .*: image a is listed twice",
     ),
-    Case(61, "no image", lacking("JPEGImages"), ERROR, "JPEGImages: no such image: 'a'"),
+    Case(
+        61,
+        "no image",
+        lacking("JPEGImages"),
+        POLICY,
+        r"a\.xml: its image is missing: .*JPEGImages: no such image: 'a'",
+        [],
+        "bad_image",
+    ),
     Case(
         62, "no annotation", lacking("Annotations"), ERROR, "Annotations: no such annotation: 'a'"
     ),

@@ -45,6 +45,8 @@ def split_name(path: Path) -> str:
 def looks_like_coco(path: Path) -> bool:
     """Whether a file begins as COCO's do; results, and JSON of other kinds, do not."""
     try:
+        if not path.is_file():  # to open a pipe is to wait for its writer
+            return False
         with path.open("rb") as file:
             head = file.read(HEAD)
     except OSError:

@@ -11,7 +11,7 @@ import numpy as np
 from ssd.data.checks import Report
 from ssd.data.coco.files import find_image
 from ssd.data.images.opening import Opened, open_image
-from ssd.data.paths import inside
+from ssd.data.paths import inside, shown
 
 PLAIN = re.compile(r"(\w[\w .-]*/)*\w[\w .-]*")  # a path that stays below its folder, at a glance
 
@@ -73,5 +73,5 @@ def find(name: str, root: Path, folders: Sequence[str], where: str, report: Repo
             return None
     file = find_image(folders, name)
     if file is None:
-        report.fault("bad_image", f"{where}: no file {name} in {', '.join(folders)}")
+        report.fault("bad_image", f"{where}: no file {shown(name)} in {', '.join(folders)}")
     return file

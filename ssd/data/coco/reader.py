@@ -6,6 +6,7 @@ from ssd.data.checks import Report
 from ssd.data.coco.files import annotation_files, image_folders, looks_like_coco
 from ssd.data.coco.table import Table
 from ssd.data.columns import ALL, Columns
+from ssd.data.images.opening import note_unnamed
 from ssd.data.paths import check_link
 
 
@@ -29,9 +30,10 @@ def read(root: Path, split: str, report: Report, columns: Columns, first_pixel: 
     for name, path in annotated(root) if split == ALL else [file_of(root, split)]:
         with report.skipping():
             check_link(root, path)
-            table = Table(path.relative_to(root).as_posix(), report, first_pixel or 0)
-            table.parse(path)
+            table = Table(path, report, first_pixel or 0)
+            table.parse()
             columns.extend(table.records(root, image_folders(root, name, path)))
+    note_unnamed(root, split, columns, report)
 
 
 def annotated(root: Path) -> list[tuple[str, Path]]:

@@ -4,9 +4,12 @@ import re
 import reprlib
 from typing import Any
 
+from ssd.data.paths import LONGEST_NAME, is_name
+
 LARGEST = 2**63 - 1
 NUMBERS = {int, float}
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # control characters, half characters
+# Control characters, other ends of lines, half characters
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def wrong_image(record: Any) -> str | None:
@@ -14,7 +17,12 @@ def wrong_image(record: Any) -> str | None:
 
 
 def wrong_category(record: Any) -> str | None:
-    return wrong_record(record) or wrong_name(record, "name")
+    if why := wrong_record(record) or wrong_name(record, "name"):
+        return why
+    if is_name(record["name"].strip()):
+        return None
+    name = shown(record["name"])
+    return f"name is {name}, not one line of at most {LONGEST_NAME} visible characters"
 
 
 def wrong_annotation(record: Any) -> str | None:

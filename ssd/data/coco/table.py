@@ -21,11 +21,11 @@ ONE_CLASS = "categories have the name of another and are one class with it"
 class Table:
     """The three lists of a file in the making. Of an annotation no Python object stays.
 
-    where: the file, as messages name it; first_pixel: what it calls the first pixel
+    path: the file; first_pixel: what it calls the first pixel
     """
 
-    def __init__(self, where: str, report: Report, first_pixel: int) -> None:
-        self.where = where
+    def __init__(self, path: Path, report: Report, first_pixel: int) -> None:
+        self.path = path
         self.report = report
         self.first_pixel = first_pixel
         self.pictures: dict[Id, Picture | None] = {}  # None for one that is left out
@@ -39,18 +39,18 @@ class Table:
         self.image_ids: dict[Id, int] = {}  # those that annotations have, numbered
         self.category_ids: dict[Id, int] = {}
 
-    def parse(self, path: Path) -> None:
+    def parse(self) -> None:
         take = {
             "images": self.add_image,
             "annotations": self.add_annotation,
             "categories": self.add_category,
         }
-        read_lists(path, take)
+        read_lists(self.path, take)
         if not self.pictures:
-            raise ValueError(f"{path}: names no images")
+            raise ValueError(f"{self.path}: names no images")
 
     def fault(self, record: str, why: str, kind: str = "bad_annotation") -> None:
-        self.report.fault(kind, f"{self.where}: {record}: {why}")
+        self.report.fault(kind, f"{self.path}: {record}: {why}")
 
     def add_image(self, place: int, record: Any) -> None:
         if why := wrong_record(record):
@@ -95,7 +95,7 @@ class Table:
     def records(self, root: Path, folders: Sequence[str]) -> Records:
         """The images that can be opened and all that is in them. folders: where images may be"""
         known = self.known()
-        opened = open_images(self.pictures, root, folders, self.where, self.report)
+        opened = open_images(self.pictures, root, folders, str(self.path), self.report)
         place = {id: number for number, id in enumerate(opened.files.values())}
         image = column(place.get(id, -1) for id in self.image_ids)[column(self.images)]
         name = column(self.categories.get(id, -1) for id in self.category_ids)[column(self.labels)]
@@ -154,7 +154,7 @@ class Table:
         def place(index: int) -> Place:
             row = rows[index]
             box = ", ".join(f"{number:g}" for number in self.boxes[4 * row : 4 * row + 4])
-            where = f"{self.where}: {self.annotation(row)}"
+            where = f"{self.path}: {self.annotation(row)}"
             return Place(where, f"bbox [{box}]", files[image[index]])
 
         written = np.array(self.boxes, np.float64).reshape(-1, 4)[rows]

@@ -17,7 +17,7 @@ from ssd.data.columns import ALL, Columns, Records, renamed
 from ssd.data.csv.dialects import CORNERS, Dialect, dialect_of, twice
 from ssd.data.csv.images import ImageFinder
 from ssd.data.csv.rows import NO_OBJECT, Reading, Rows, split_names
-from ssd.data.images.opening import Opened, open_image
+from ssd.data.images.opening import Opened, note_unnamed, open_image
 from ssd.data.paths import check_link, shown
 from ssd.errors import ConfigError
 
@@ -68,6 +68,7 @@ def read(root: Path, split: str, report: Report, columns: Columns, first_pixel: 
             )
         with report.skipping():
             read_source(root, source, report, columns, first_pixel or 0)
+    note_unnamed(root, split, columns, report)
 
 
 def read_source(
@@ -209,6 +210,8 @@ def described(root: Path, source: Source) -> dict[str, str]:
     found = {}
     for path in [*root.glob(DESCRIPTIONS), *source.path.parent.glob(DESCRIPTIONS)]:
         check_link(root, path)
+        if not path.is_file():
+            continue
         with path.open(newline="", encoding="utf-8-sig") as file:
             found.update(row[:2] for row in csv.reader(file) if len(row) > 1)
     return found

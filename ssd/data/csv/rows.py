@@ -17,6 +17,7 @@ from ssd.data.paths import is_name, shown
 BLOCK = 2**9  # rows; fewer than Python's garbage collector would walk through again and again
 NO_OBJECT = -1  # the class of a row that names an image alone
 CROWD = {"1": 1, "true": 1, "0": 0, "false": 0, "-1": 0, "": 0}  # Open Images' -1: unknown
+LARGEST = 2.0**63  # that is a number of a box; sums and products of larger ones overflow
 WHAT = {"image": "an image's name", "class": "a class's name", "crowd": "0 or 1"}  # or a number
 
 
@@ -176,7 +177,7 @@ class Reading:
         for role, rows in wrong.items():
             for row in np.flatnonzero(rows):
                 column = self.dialect.names[self.dialect.places[role]].strip()
-                what = WHAT.get(role, "a number")
+                what = WHAT.get(role, "a number that fits an image")
                 self.fault(lines[row], f"column {column} is {shown(cells[role][row])}, not {what}")
                 good[row] = False
         return good
@@ -197,6 +198,12 @@ def numbered(texts: Sequence[str], places: dict[str, int], chosen: np.ndarray) -
 
 
 def numbers(cells: Sequence[str]) -> np.ndarray:
+    """float64; NaN where a cell is no number of a box or an image."""
+    values = parsed(cells)
+    return np.where(np.abs(values) <= LARGEST, values, math.nan)
+
+
+def parsed(cells: Sequence[str]) -> np.ndarray:
     """float64; NaN where a cell is no number."""
     text = "".join(cells)
     if text.isascii() and "_" not in text:  # float() takes other digits, and 1_000

@@ -21,6 +21,7 @@ GRAY, RGB, PALETTE = 0, 2, 3  # PNG's colour types without alpha
 class Header(NamedTuple):
     """What a file says before its pixels."""
 
+    format: str  # as Pillow calls it
     stored: tuple[int, int]  # width and height, not turned yet
     orientation: int  # EXIF's, 1 to 8
     bits: int  # of a channel
@@ -69,7 +70,7 @@ def parse_jpeg(content: bytes) -> Header | None:
         place += 2 + length
     if sides is None or 0 in sides:
         return None
-    return Header(sides, orientation or 1, bits, plain, 1, place)
+    return Header("JPEG", sides, orientation or 1, bits, plain, 1, place)
 
 
 def parse_png(content: bytes) -> Header | None:
@@ -81,7 +82,7 @@ def parse_png(content: bytes) -> Header | None:
     while True:
         length, kind = struct.unpack_from(">I4s", content, place)
         if kind == b"IDAT":
-            return Header((width, height), orientation, bits, plain, pictures, place)
+            return Header("PNG", (width, height), orientation, bits, plain, pictures, place)
         if kind == b"IEND":
             return None
         if kind == b"tRNS":

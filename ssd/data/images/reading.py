@@ -6,6 +6,8 @@ RGB without a colour profile, and in a JPEG it is inverted, as Adobe writes it a
 """
 
 import io
+import os
+import stat
 import warnings
 from pathlib import Path
 
@@ -37,6 +39,7 @@ def read_size(path: str | Path) -> tuple[int, int]:
 def read_header(path: str | Path) -> Header:
     """What a file says before its pixels; an error where they are not to be decoded."""
     try:
+        check_file(path)
         with open(path, "rb") as file:
             content = file.read(HEAD)
             found = parse(content)
@@ -58,6 +61,7 @@ def read_image(path: str | Path) -> np.ndarray:
     OpenCV decodes plain files, twice as fast as Pillow and to the same pixels; Pillow the others.
     """
     try:
+        check_file(path)
         content = Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
@@ -69,6 +73,12 @@ def read_image(path: str | Path) -> np.ndarray:
     if is_cut(content, found):
         raise ValueError(f"{path}: damaged image (it is cut; its end is missing)")
     return turned(decode(content, found, path), found.orientation)
+
+
+def check_file(path: str | Path) -> None:
+    """Refuse what is no file: to open a pipe is to wait for its writer."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError(f"{path}: is no file")
 
 
 def check(found: Header, path: str | Path) -> None:
@@ -140,7 +150,8 @@ def pillow_header(file: io.BufferedIOBase, path: str, content: bytes) -> Header:
                 stored = image.tag_v2[WIDTH], image.tag_v2[HEIGHT]
             orientation = image.getexif().get(ORIENTATION, 1)
             # A second picture in a JPEG is a preview, or the other eye's.
-            pictures = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
+            format = "JPEG" if image.format == "MPO" else image.format
+            pictures = 1 if format == "JPEG" else getattr(image, "n_frames", 1)
     except UnidentifiedImageError:
         formats = ", ".join(FORMATS)
         raise ValueError(f"{path}: not an image, or of another format than {formats}") from None
@@ -148,7 +159,8 @@ def pillow_header(file: io.BufferedIOBase, path: str, content: bytes) -> Header:
         raise ValueError(f"{path}: too many pixels ({reason(error)})") from None
     except Exception as error:  # as above
         raise ValueError(f"{path}: not an image that can be opened ({reason(error)})") from None
-    return Header(stored, orientation if orientation in TURNS else 1, 8, False, pictures, 0)
+    orientation = orientation if orientation in TURNS else 1
+    return Header(format, stored, orientation, 8, False, pictures, 0)
 
 
 def reason(error: Exception) -> str:

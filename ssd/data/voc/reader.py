@@ -24,7 +24,7 @@ from ssd.data.boxes import (
 from ssd.data.checks import Report
 from ssd.data.columns import ALL, Columns, Object
 from ssd.data.images.folders import SUFFIXES
-from ssd.data.images.opening import Opened, open_image
+from ssd.data.images.opening import Opened, note_unnamed, open_image
 from ssd.data.listings import Listing
 from ssd.data.paths import check_link
 from ssd.data.voc.annotation import annotated_size, parse, read_objects
@@ -71,9 +71,15 @@ def read(root: Path, split: str, report: Report, columns: Columns, first_pixel: 
     if split == ALL:
         for folder in folders(root):
             reading.take(folder, None)
+        note_unnamed(root, split, columns, report)
     else:
         front, _, image_set = split.rpartition("/")
         reading.take(root / front, read_ids(root, root / front, image_set))
+    if 0 < reading.largest <= 1:
+        raise ValueError(
+            f"{split} of {root}: no number of a box is above 1, so they look like fractions of "
+            "their images; VOC has pixels"
+        )
     zeros, boxes = report.notes[ZERO] - zeros, report.boxes - boxes
     check_zeros(f"{split} of {root}", zeros, boxes, report)
 
@@ -98,16 +104,31 @@ class Reading:
         self.report = report
         self.columns = columns
         self.first_pixel = first_pixel
+        self.largest = 0.0  # number of a box
 
     def take(self, folder: Path, ids: Sequence[str] | None) -> None:
         """Images of one of `folders`; of all annotations where there are no ids."""
         annotations = Listing(folder / "Annotations", (".xml",))
         images = Listing(folder / "JPEGImages", SUFFIXES)
-        for id in annotations.ids() if ids is None else ids:
+        if ids is None:
+            ids = annotations.ids()
+            if not ids:
+                raise ValueError(f"{annotations.path}: holds no annotations, which end in .xml")
+        for id in ids:
             with self.report.skipping():
-                path, file = annotations.find(id, "annotation"), str(images.find(id, "image"))
-                with self.report.skipping(file):
-                    self.take_image(id, path, file)
+                path = annotations.find(id, "annotation")
+                file = self.image_of(id, path, images)
+                if file:
+                    with self.report.skipping(file):
+                        self.take_image(id, path, file)
+
+    def image_of(self, id: str, path: Path, images: Listing) -> str | None:
+        """An annotation's image; None for a fault."""
+        try:
+            return str(images.find(id, "image"))
+        except ValueError as error:
+            self.report.fault("bad_image", f"{path}: its image is missing: {error}")
+            return None
 
     def take_image(self, id: str, path: Path, file: str) -> None:
         """One image's annotation, checked against the image's header."""
@@ -130,7 +151,8 @@ class Reading:
         """Objects with their boxes in the picture as it is shown. numbered: as the file has them"""
         numbers, objects = list(numbered), list(numbered.values())
         written = boxes_of(objects)
-        zeros = int(((written >= 0) & (written < 1))[:, :2].any(axis=1).sum())
+        self.largest = written.max(initial=self.largest)
+        zeros = int((written == 0)[:, :2].any(axis=1).sum())
         if zeros and self.first_pixel:
             self.report.note(ZERO, zeros)
 

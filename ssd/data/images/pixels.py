@@ -1,11 +1,29 @@
-"""Every image decoded to its last pixel: reading before training goes no further than headers."""
+"""Every image decoded to its last pixel: reading annotations goes no further than headers."""
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+
+from ssd.data.checks import DROP, Report
+from ssd.data.columns import Records
 from ssd.data.images.reading import read_image, read_size
-from ssd.doctor.progress import Progress
+from ssd.data.progress import Progress, progress
+
+
+def without_damaged(records: Records, report: Report) -> Records:
+    """The images that can be decoded, where the others are to be left out. Else they are all that
+    there are, and training stops at the first damaged one."""
+    if report.collect or report.policies["bad_image"] != DROP:
+        return records
+    with progress("pixels") as show:
+        found = damaged(records.files, show)
+    for file, message in found.items():
+        report.fault("bad_image", message, file)
+    if not found:
+        return records
+    return records.subset(np.array([file not in found for file in records.files]))
 
 
 def damaged(files: Sequence[str], progress: Progress) -> dict[str, str]:
