@@ -50,7 +50,7 @@ def test_giou_equals_torchvisions_of_the_decoded_boxes() -> None:
 def test_the_right_offsets_cost_nothing(loss: type) -> None:
     _, boxes, anchors = positives()
     costs = loss(encode(to_cxcywh(boxes), anchors), boxes, anchors)
-    assert costs.abs().max().item() == pytest.approx(0, abs=1e-5)
+    assert costs.abs().max().item() == pytest.approx(0, abs=1e-4)
 
 
 @pytest.mark.parametrize("loss", [l1, giou])
