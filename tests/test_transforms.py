@@ -3,9 +3,10 @@ import pytest
 import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import resize as torchvision_resize
 
 from ssd.data.crops import CoveringCrop, Crop, OverlapCrop, WholeImage
-from ssd.data.transforms import Augmentation, make_view, place_boxes, render
+from ssd.data.transforms import Augmentation, make_view, place_boxes, render, resize
 
 OVERLAP = OverlapCrop((0, 0.1, 0.3, 0.5, 0.7, 0.9, 1), scale=0.3, aspect=2, trials=40)
 COVERING = CoveringCrop(0.25, 0.5, aspect=(0.6, 1.67), area=(0.1, 1), trials=200)
@@ -130,3 +131,12 @@ def draw_changes(seed: int) -> np.ndarray:
 def test_no_colour_change_leaves_the_image_alone() -> None:
     image = rng().integers(0, 255, (4, 5, 3), np.uint8)
     np.testing.assert_array_equal(augmentation(colour=0).recolour(image, rng()), image)
+
+
+@pytest.mark.parametrize("size", [(300, 200), (17, 90), (640, 31), (1, 1)])
+def test_a_resize_is_torchvisions(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (123, 77, 3), np.uint8)
+    for part in (image, image[10:90, 5:50]):
+        pixels = torch.from_numpy(part.copy()).permute(2, 0, 1)
+        expected = torchvision_resize(pixels, list(size[::-1]), antialias=True)
+        assert np.array_equal(resize(part, size), expected.permute(1, 2, 0).numpy())

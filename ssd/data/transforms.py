@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
+from torch.nn.functional import interpolate
 
 from ssd.data.crops import Crop, Window
 
@@ -120,20 +122,19 @@ def render(
     if recolour:
         seen = recolour(seen)
     if seen.shape[:2] != output:
-        canvas = np.empty((*output, 3), np.uint8)
-        canvas[:] = fill
-        canvas[y1:y2, x1:x2] = seen
-        seen = canvas
+        around = (y1, output[0] - y2, x1, output[1] - x2)
+        seen = cv2.copyMakeBorder(seen, *around, cv2.BORDER_CONSTANT, value=tuple(fill))
     return cv2.flip(seen, 1) if view.mirrored else np.ascontiguousarray(seen)
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear, or the mean over each new pixel's area where the image shrinks to less than
-    half."""
+    """Bilinear, over as many pixels as become one: torchvision's, and several times as fast as
+    OpenCV's mean over areas. image: (H, W, 3) uint8, size: (width, height)"""
     if (image.shape[1], image.shape[0]) == size:
         return image
-    shrinks = image.shape[1] > 2 * size[0] or image.shape[0] > 2 * size[1]
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    pixels = torch.from_numpy(image).unsqueeze(0).permute(0, 3, 1, 2)
+    resized = interpolate(pixels, size[::-1], mode="bilinear", antialias=True)
+    return resized.permute(0, 2, 3, 1).squeeze(0).numpy()
 
 
 def place_boxes(boxes: np.ndarray, view: View, output: tuple[int, int]) -> np.ndarray:
