@@ -60,7 +60,7 @@ def torchvisions(
         if pillow:
             images = (Image.open(file).convert("RGB") for file in files)
         else:
-            content = (torch.frombuffer(file.read_bytes(), dtype=torch.uint8) for file in files)
+            content = (torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8) for file in files)
             images = (decode_image(column, "RGB") for column in content)
         return [transform(*pair) for pair in zip(images, targets, strict=True)]
 
