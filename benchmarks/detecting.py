@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
-from hydra.utils import instantiate
 from torch import Tensor
 from torchvision.models.detection import ssd300_vgg16
 
-from benchmarks.configuring import compose
+from benchmarks.configuring import ssd300
 from benchmarks.timing import DEVICE, OURS, Timed, in_turn
 from ssd.ops.boxes import to_xyxy
 from ssd.ops.detecting import detect
@@ -22,8 +21,7 @@ CONFIDENT = 60  # anchors that see an object, but in the worst case
 
 
 def measure(rounds: int) -> Iterator[Timed]:
-    cfg = compose("experiment=ssd_torchvision", "model.pretrained=false")
-    anchors = instantiate(cfg.model, num_classes=2, _convert_="all").anchors.to(DEVICE)
+    anchors = ssd300(2).anchors.to(DEVICE)
     settings = {
         "score_threshold": 0.01,
         "candidates_per_class": 400,

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
@@ -19,21 +17,14 @@ from torchvision.transforms import v2
 
 from benchmarks.timing import OURS, Timed, in_turn
 from ssd.data.dataset import DetectionDataset
+from ssd.datamodule import DetectionDataModule
 
 SIDE, IMAGES = 300, 60
 MEAN = (123, 117, 104)
 
 
-def measure(rounds: int, data: DictConfig, augmentation: DictConfig) -> Iterator[Timed]:
-    module = instantiate(
-        data,
-        augmentation=instantiate(augmentation, _convert_="all"),
-        image_size=(SIDE, SIDE),
-        seed=0,
-        _convert_="all",
-    )
-    module.prepare_data()
-    dataset = module.dataset("train", training=True)
+def measure(rounds: int, data: DetectionDataModule) -> Iterator[Timed]:
+    dataset = data.dataset("train", training=True)
     chosen = list(range(len(dataset)))[:: max(1, len(dataset) // IMAGES)][:IMAGES]
     sides = {
         OURS: lambda: [dataset[0, index] for index in chosen],
@@ -60,7 +51,9 @@ def torchvisions(
         if pillow:
             images = (Image.open(file).convert("RGB") for file in files)
         else:
-            content = (torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8) for file in files)
+            content = (
+                torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8) for file in files
+            )
             images = (decode_image(column, "RGB") for column in content)
         return [transform(*pair) for pair in zip(images, targets, strict=True)]
 

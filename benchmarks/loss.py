@@ -9,7 +9,7 @@ from torchvision.models.detection import ssd300_vgg16
 from torchvision.models.detection._utils import SSDMatcher
 from torchvision.ops import box_iou
 
-from benchmarks.configuring import compose
+from benchmarks.configuring import compose, ssd300
 from benchmarks.timing import DEVICE, OURS, Timed, in_turn
 from ssd.ops.boxes import to_xyxy
 from ssd.records import Predictions
@@ -19,10 +19,8 @@ CASES = ((8, 3), (8, 20), (8, 100), (32, 3), (32, 20), (32, 100))  # images, box
 
 
 def measure(rounds: int) -> Iterator[Timed]:
-    cfg = compose("experiment=ssd_torchvision", "model.pretrained=false")
-    network = instantiate(cfg.model, num_classes=CLASSES, _convert_="all")
-    anchors = network.anchors.to(DEVICE)
-    loss = instantiate(cfg.loss, _convert_="all")
+    anchors = ssd300(CLASSES).anchors.to(DEVICE)
+    loss = instantiate(compose("experiment=ssd_torchvision").loss, _convert_="all")
     theirs = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=CLASSES)
     for batch, boxes in CASES:
         data = make_data(batch, boxes, len(anchors))
