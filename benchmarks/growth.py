@@ -48,12 +48,12 @@ def line(found: Point) -> str:
 
 
 def point(axis: str, value: int) -> tuple[float, float]:
-    """Seconds of the best of some runs, and the most megabytes that a run held. In its own process,
+    """Seconds of the best of some runs, and the most megabytes that they took. In its own process,
     on Linux."""
     run = AXES[axis][1](value)
-    run()
     before = memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    run()
     seconds = min(time_of(run) for _ in range(RUNS))
     return seconds, memory("VmHWM") - before
 
