@@ -11,16 +11,14 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision import tv_tensors
 from torchvision.io import decode_image
-from torchvision.transforms import v2
 
 from benchmarks.timing import OURS, Timed, in_turn
+from benchmarks.torchvision_recipe import recipe, target
 from ssd.data.dataset import DetectionDataset
 from ssd.datamodule import DetectionDataModule
 
 SIDE, IMAGES = 300, 60
-MEAN = (123, 117, 104)
 
 
 def measure(rounds: int, data: DetectionDataModule) -> Iterator[Timed]:
@@ -43,7 +41,7 @@ def measure(rounds: int, data: DetectionDataModule) -> Iterator[Timed]:
 def torchvisions(
     dataset: DetectionDataset, chosen: Sequence[int], pillow: bool, resize: bool
 ) -> Callable[[], list[Tensor]]:
-    transform = recipe(pillow, resize)
+    transform = recipe((SIDE, SIDE) if resize else None, pillow)
     files = [Path(dataset.annotations.files[index]) for index in chosen]
     targets = [target(dataset, index) for index in chosen]
 
@@ -58,30 +56,3 @@ def torchvisions(
         return [transform(*pair) for pair in zip(images, targets, strict=True)]
 
     return run
-
-
-def recipe(pillow: bool, resize: bool) -> v2.Compose:
-    """references/detection/presets.py of torchvision, "ssd"."""
-    return v2.Compose(
-        [
-            *([] if pillow else [v2.ToImage()]),
-            v2.RandomPhotometricDistort(),
-            v2.RandomZoomOut(fill={tv_tensors.Image: MEAN, "others": 0, Image.Image: MEAN}),
-            v2.RandomIoUCrop(),
-            v2.RandomHorizontalFlip(p=0.5),
-            *([v2.Resize((SIDE, SIDE))] if resize else []),
-            *([v2.PILToTensor()] if pillow else []),
-            v2.ToDtype(torch.float, scale=True),
-            v2.SanitizeBoundingBoxes(),
-            v2.ToPureTensor(),
-        ]
-    )
-
-
-def target(dataset: DetectionDataset, index: int) -> dict[str, Tensor]:
-    boxes, labels, _ = dataset.objects(index)
-    width, height = dataset.annotations.sizes[index].tolist()
-    boxes = tv_tensors.BoundingBoxes(
-        torch.from_numpy(boxes), format="XYXY", canvas_size=(height, width)
-    )
-    return {"boxes": boxes, "labels": torch.from_numpy(labels)}

@@ -55,7 +55,7 @@ def test_growth_measures_a_point(axis: str, value: int) -> None:
 
 def test_the_verb_writes_figures_and_numbers(tmp_path: Path) -> None:
     boxes = [("cat", 8, 5, 32, 34)]
-    root = write_voc(tmp_path / "data", {"train": {name: boxes for name in "abc"}})
+    root = write_voc(tmp_path / "data", {"train": dict.fromkeys("abc", boxes)})
     data = ["data=voc", f"data.root={root}", "data.val_split=null", "data.test_split=null"]
     assert run("benchmark", "part=input", "rounds=1", *data, f"output={tmp_path / 'out'}") == 0
     (result,) = json.loads((tmp_path / "out" / "benchmark.json").read_text())["results"]

@@ -24,6 +24,7 @@ class Augmentation:
     crop: draws the part that is seen of the image, or of its canvas, and says which boxes stay
     colour: probability of each of brightness, contrast, saturation and hue
     brightness, contrast, saturation: largest relative change; hue: largest turn, in turns
+    swap_channels: probability of another order of red, green and blue
     fill: RGB around a zoomed-out image
     """
 
@@ -38,6 +39,7 @@ class Augmentation:
         contrast: float,
         saturation: float,
         hue: float,
+        swap_channels: float,
         fill: Sequence[int],
     ) -> None:
         self.flip = flip
@@ -49,6 +51,7 @@ class Augmentation:
         self.contrast = contrast
         self.saturation = saturation
         self.hue = hue
+        self.swap_channels = swap_channels
         self.fill = tuple(fill)
 
     def window(self, boxes: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> Window:
@@ -78,6 +81,8 @@ class Augmentation:
             image = turn_hue(image, self.hue * changes[3])
         if contrasted and not first:
             image = contrast(image, 1 + self.contrast * changes[1])
+        if rng.random() < self.swap_channels:
+            image = np.ascontiguousarray(image[..., rng.permutation(3)])
         return image
 
 
