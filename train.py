@@ -122,6 +122,7 @@ def build_module(
     elif cfg.init.exclude or cfg.init.rename or cfg.init.missing != "error":
         raise ConfigError("init.exclude, rename and missing are of no use without init.checkpoint=")
     freeze(network, recipe["trainable"])
+    compile_network(network, cfg.compile)
     loss = make(cfg.loss)
     return SSDModule(
         network=network,
@@ -138,6 +139,19 @@ def build_module(
         scheduler=make(cfg.scheduler),
         recipe={**recipe, "activation": loss.activation},
     )
+
+
+def compile_network(network: Any, wanted: Any) -> None:
+    """Compile a network in place, so its weights keep their names; Lightning wants that before its
+    Trainer. wanted: None or False for no compiling; True, or the arguments of torch.compile"""
+    if wanted is None or wanted is False:
+        return
+    if wanted is not True and not isinstance(wanted, DictConfig):
+        raise ConfigError(f"compile={wanted}: give true, or arguments, {{mode:reduce-overhead}}")
+    try:
+        network.compile(**({} if wanted is True else cli.plain(wanted)))
+    except (TypeError, RuntimeError) as error:  # torch's checks of the arguments
+        raise ConfigError(f"compile={wanted}: {str(error).strip().splitlines()[0]}") from error
 
 
 def model_arguments(model: DictConfig) -> dict[str, Any]:
@@ -199,10 +213,10 @@ def announce(trainer: Any, data: Any, module: Any) -> None:
     )  # fmt: skip
     height, width = module.network.image_size
     log.info(
-        "%s at %dx%d: %.1f million weights, %d anchors; %s on %d %s",
+        "%s at %dx%d: %.1f million weights, %d anchors; on %d %s",
         module.model["name"], height, width,
         sum(weight.numel() for weight in module.network.parameters()) / 1e6,
-        len(module.network.anchors), trainer.precision, trainer.world_size,
+        len(module.network.anchors), trainer.world_size,
         trainer.strategy.root_device.type,
     )  # fmt: skip
     steps = total_steps(trainer, int(data.steps_per_epoch))

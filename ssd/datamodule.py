@@ -16,18 +16,11 @@ from ssd.data.dataset import DetectionDataset, collate
 from ssd.data.download import download_voc
 from ssd.data.formats import Split
 from ssd.data.naming import check_found, read_classes
-from ssd.data.parts import (
-    STAGES,
-    check_given_once,
-    check_leaks,
-    check_renames,
-    make_part,
-    names_given,
-    others,
-    read_part,
-)
+from ssd.data.overlaps import check_given_once, check_leaks
+from ssd.data.parts import STAGES, make_part, names_given, others
 from ssd.data.samplers import EvaluationSampler, ResumableLoader, TrainSampler
 from ssd.data.split_lists import apart, read_lists, write_lists
+from ssd.data.splits import check_renames, read_part
 from ssd.data.transforms import Augmentation
 from ssd.errors import ConfigError
 from ssd.records import Annotations
@@ -153,7 +146,7 @@ class DetectionDataModule(pl.LightningDataModule):
         self.made = sorted({stage for one in found for stage in one.made})
         if self.scored is None:
             check_renames(self.parts, found)
-        check_given_once(found, roots)
+        check_given_once([one.stages for one in found], roots)
         stages = {stage: [one.stages[stage] for one in found] for stage in STAGES}
         whole = {stage: joined_with_fronts(parts, fronts) for stage, parts in stages.items()}
         for one, other in combinations(whole.values(), 2):

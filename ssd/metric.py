@@ -1,20 +1,21 @@
 """What a split scores: average precision by the rules of VOC and of COCO.
 
 `score` is the whole computation on columns; `DetectionMetric` gathers the columns over batches and
-processes. The VOC numbers come from `ops.precision`, the COCO numbers from pycocotools, fed with
-the very records that `coco_ground_truth` and `coco_results` give for files.
+processes. The VOC numbers come from `ops.precision`, the COCO numbers from faster-coco-eval where
+it is installed and from pycocotools where it is not, equal to the last digit.
 """
 
 import contextlib
+import gc
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import torch
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -29,6 +30,8 @@ from ssd.records import BACKGROUND, Annotations, Detections
 
 VOC_IOU = 0.5
 COCO_SUMMARY = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large")  # COCOeval.stats
+COCO_DETECTIONS = 100  # of an image and class, the best ones; COCO's rule for all of its precisions
+HALVES = np.exp2(-np.arange(32.0))  # recalls: for n >= 2 truths one of them is in (1 / n, 2 / n]
 SUMMARY = ("map_voc07", "map_voc12", *COCO_SUMMARY)  # beside ap/<class>
 
 
@@ -132,22 +135,21 @@ def score(annotations: Annotations, classes: list[str], detections: DetectionCol
     truths = truth_columns(annotations)
     curves = precision_recall(truths, detections, len(classes) + 1, VOC_IOU)
     voc07, voc12 = (average_precision(curves, rule) for rule in ("11-point", "area"))
-    truth = coco_ground_truth(annotations, classes)
-    coco = _coco_evaluation(truth, coco_results(detections))
-    precision = coco.eval["precision"][:, :, :, 0, -1]  # (IoU, recall, class): all areas, 100 boxes
+    coco = coco_precision(truths, detections, len(classes) + 1)
+    by_class = coco[..., 0]  # all areas
     table = _records(
         name=classes,
         truths=[curve.num_truths for curve in curves],
         detections=[len(curve.scores) for curve in curves],
         ap_voc07=voc07.tolist(),
         ap_voc12=voc12.tolist(),
-        ap=_absent_as_nan(precision.mean((0, 1))),
-        ap_50=_absent_as_nan(precision[0].mean(0)),
+        ap=_absent_as_nan(by_class.mean((0, 1))),
+        ap_50=_absent_as_nan(by_class[0].mean(0)),
     )
     summary = {
         "map_voc07": voc07.nanmean().item(),
         "map_voc12": voc12.nanmean().item(),
-        **dict(zip(COCO_SUMMARY, _absent_as_nan(coco.stats[:6]), strict=True)),
+        **dict(zip(COCO_SUMMARY, _coco_summary(coco), strict=True)),
         **{f"ap/{line['name']}": line["ap"] for line in table},
     }
     return Scores(summary, table, curves, detections)
@@ -166,7 +168,6 @@ def coco_ground_truth(annotations: Annotations, classes: list[str]) -> dict[str,
     nor wrong. Ids of boxes begin at 1, since COCOeval takes 0 for "no match". An area is its box's.
     """
     truths = truth_columns(annotations)
-    boxes = _xywh(truths.boxes)
     return {
         "info": {},  # older releases of loadRes() copy it unasked
         "images": _records(
@@ -175,14 +176,7 @@ def coco_ground_truth(annotations: Annotations, classes: list[str]) -> dict[str,
             width=annotations.sizes[:, 0].tolist(),
             height=annotations.sizes[:, 1].tolist(),
         ),
-        "annotations": _records(
-            id=range(1, len(boxes) + 1),
-            image_id=(truths.images + 1).tolist(),
-            category_id=truths.labels.tolist(),
-            bbox=boxes,
-            area=[width * height for _, _, width, height in boxes],
-            iscrowd=truths.difficult.int().tolist(),
-        ),
+        "annotations": _coco_records(truths, iscrowd=truths.difficult.int().tolist()),
         "categories": _records(id=range(1, len(classes) + 1), name=classes),
     }
 
@@ -206,33 +200,138 @@ def _xywh(boxes: Tensor) -> list[list[float]]:
     return torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], dim=1).tolist()
 
 
-def _coco_evaluation(truth: dict[str, Any], results: list[dict[str, Any]]) -> COCOeval:
-    """pycocotools' evaluation of boxes, its printing swallowed.
+def _coco_records(
+    rows: TruthColumns | DetectionColumns, **more: Iterable[Any]
+) -> list[dict[str, Any]]:
+    boxes = _xywh(rows.boxes)
+    return _records(
+        id=range(1, len(boxes) + 1),
+        image_id=(rows.images + 1).tolist(),
+        category_id=rows.labels.tolist(),
+        bbox=boxes,
+        area=[width * height for _, _, width, height in boxes],
+        **more,
+    )
 
-    The fields that loadRes() would add are filled in here: it fails on an empty list, and adds
-    polygons that boxes do not need.
+
+def coco_precision(
+    truths: TruthColumns, detections: DetectionColumns, num_classes: int
+) -> np.ndarray:
+    """COCOeval's table of precisions, at most 100 detections of an image and class.
+
+    Classes know nothing of each other: one at a time keeps the records of one in memory, and leaves
+    out the images that have neither truths nor detections of it, which are most.
+
+    num_classes: C, the background included
+    returns: (10, 101, C - 1, 4) IoU from .5 to .95, recalls from 0 to 1, classes, areas: all,
+        small, medium, large; -1 where there are no truths
     """
-    found = [
-        {**result, "id": row + 1, "area": result["bbox"][2] * result["bbox"][3], "iscrowd": 0}
-        for row, result in enumerate(results)
-    ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(_indexed(truth), _indexed({**truth, "annotations": found}), "bbox")
+    coco, coco_eval = coco_tools()
+    pairs = zip(_by_class(truths, num_classes), _by_class(detections, num_classes), strict=True)
+    with _without_collections():
+        tables = [_class_precision(*pair, coco, coco_eval) for pair in pairs]
+    return np.stack(tables, axis=2)
+
+
+def coco_tools() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """COCO and COCOeval of faster-coco-eval where that is installed, else of pycocotools."""
+    if find_spec("faster_coco_eval"):
+        from faster_coco_eval import COCO, COCOeval_faster
+
+        return COCO, partial(COCOeval_faster, print_function=lambda text: None)
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    return COCO, COCOeval
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Python's search for cycles walks through all objects of the program again and again as
+    records come by the million; they have no cycles, and it takes as long as the evaluation."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _by_class(rows: NamedTuple, num_classes: int) -> Iterator[NamedTuple]:
+    """The rows of label 1, of label 2 and so on, each in the order that they had."""
+    order = torch.argsort(rows.labels, stable=True)
+    sizes = torch.bincount(rows.labels, minlength=num_classes).tolist()
+    return (rows._make(column[its] for column in rows) for its in order.split(sizes)[1:])
+
+
+def _class_precision(
+    truths: TruthColumns,
+    detections: DetectionColumns,
+    coco: Callable[..., Any],
+    coco_eval: Callable[..., Any],
+) -> np.ndarray:
+    """(10, 101, 4) `coco_precision` of one class."""
+    if truths.difficult.all():
+        return np.full((10, 101, 4), -1.0)
+    images = torch.cat([truths.images, detections.images]).add(1).unique().tolist()
+    about = {
+        "images": _records(id=images),
+        "categories": _records(id=truths.labels[:1].tolist()),
+    }
+    there = _coco_records(truths, iscrowd=truths.difficult.int().tolist())
+    found = _coco_records(detections, score=detections.scores.tolist())
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+        sets = ({**about, "annotations": rows} for rows in (there, found))
+        evaluation = coco_eval(*(_indexed(coco, dataset) for dataset in sets), "bbox")
+        params = evaluation.params
+        params.maxDets = [COCO_DETECTIONS]
+        recalls, params.recThrs = params.recThrs, np.union1d(params.recThrs, HALVES)
         evaluation.evaluate()
         evaluation.accumulate()
-        evaluation.summarize()
-    return evaluation
+    table = evaluation.eval["precision"][:, :, 0, :, 0]
+    precision, at_halves = (
+        table[:, np.searchsorted(params.recThrs, which)] for which in (recalls, HALVES)
+    )
+    areas = np.array([row["area"] for row in there if not row["iscrowd"]])
+    for area, (low, high) in enumerate(params.areaRng):
+        num_truths = int(((areas >= low) & (areas <= high)).sum())
+        _divide_as_coco(precision[..., area], at_halves[..., area], num_truths)
+    return precision
 
 
-def _indexed(dataset: dict[str, Any]) -> COCO:
-    coco = COCO()
-    coco.dataset = dataset
-    coco.createIndex()
-    return coco
+def _divide_as_coco(precision: np.ndarray, at_halves: np.ndarray, num_truths: int) -> None:
+    """Put pycocotools' 1 / (1 + 2**-52) where faster-coco-eval has 1 / 1; change nothing else.
+
+    pycocotools adds 2**-52 to the count of detections. That is lost in any count but 1, so it is
+    left where the first detection is right and the second, or the lack of one, is not: where the
+    precision is below 1 as soon as the recall is above 1 / num_truths.
+
+    precision: (10, 101), at_halves: (10, 32) at the recalls HALVES; of one class and area
+    """
+    half = (num_truths - 1).bit_length() - 1  # 2**-half is in (1 / num_truths, 2 / num_truths]
+    alone = at_halves[:, half] < 1 if num_truths > 1 else np.full(len(precision), True)
+    precision[alone[:, None] & (precision == 1)] = 1 / (1 + np.spacing(1.0))
+
+
+def _indexed(coco: Callable[..., Any], dataset: dict[str, Any]) -> Any:
+    """Made by hand: loadRes() fails on an empty list, and adds polygons that boxes do not need."""
+    indexed = coco()
+    indexed.dataset = dataset
+    indexed.createIndex()
+    return indexed
+
+
+def _coco_summary(precision: np.ndarray) -> list[float]:
+    """COCO_SUMMARY of `coco_precision`, as COCOeval.summarize() takes its means."""
+    everywhere, small, medium, large = np.moveaxis(precision, 3, 0)
+    chosen = (everywhere, everywhere[0], everywhere[5], small, medium, large)  # IoU .5 is 0, .75 5
+    there = (values[values > -1] for values in chosen)
+    return [float(values.mean()) if len(values) else np.nan for values in there]
 
 
 def _absent_as_nan(values: np.ndarray) -> list[float]:
-    """pycocotools writes -1 for what does not exist."""
+    """COCOeval writes -1 for what does not exist."""
     return np.where(values < 0, np.nan, values).tolist()
 
 

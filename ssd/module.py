@@ -16,7 +16,7 @@ from ssd.metric import SUMMARY, DetectionMetric, coco_ground_truth, coco_results
 from ssd.models import SSD
 from ssd.models.ssd import norms_one_cell
 from ssd.ops.detecting import detect
-from ssd.optim.parameters import decay_loss
+from ssd.optim.parameters import decay_loss, place_steps
 from ssd.optim.table import training_table
 from ssd.records import Batch, Detections, Predictions
 from ssd.report.results import Scored
@@ -35,7 +35,7 @@ class SSDModule(pl.LightningModule):
     detecting: the arguments of `ops.detecting.detect`
     classes: names, without the background
     model: the network's name in `ssd.models` and its arguments, for checkpoints to be used alone
-    optimizer: a factory, of the network
+    optimizer: a factory, of (network, may_fuse), see `optim.parameters.make_optimizer`
     scheduler: a factory, of (optimizer, total_steps, steps_per_epoch)
     recipe: plain data on what a resumed run cannot change; goes into its checkpoints
     """
@@ -47,7 +47,7 @@ class SSDModule(pl.LightningModule):
         detecting: dict[str, float],
         classes: Sequence[str],
         model: dict[str, Any],
-        optimizer: Callable[[SSD], Optimizer] | None,
+        optimizer: Callable[..., Optimizer] | None,
         scheduler: Callable[[Optimizer, int, float], LRScheduler] | None,
         recipe: dict[str, Any],
     ) -> None:
@@ -63,23 +63,32 @@ class SSDModule(pl.LightningModule):
         self.recipe = recipe
         self.window: Tensor | int = 0  # SUMS of the parts accumulated so far
         self.images = 0  # of those parts, over all devices
+        self.total_steps = float("inf")
+        self.measured = False  # whether this step's norms are logged
         self.scores: dict[str, float] = {}  # of the last validation and test, in full precision
 
     def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = self.make_optimizer(self.network)
+        optimizer = self.make_optimizer(self.network, may_fuse=self.may_fuse)
         log.info("%s", training_table(self.network, optimizer))
+        log.info("%s", computing(self.trainer, self.network, optimizer))
         self.options = [
             {name: value for name, value in group.items() if name != "params"}
             for group in optimizer.param_groups
         ]
         steps_per_epoch = self.trainer.datamodule.steps_per_epoch
-        scheduler = self.make_scheduler(
-            optimizer, total_steps(self.trainer, int(steps_per_epoch)), steps_per_epoch
-        )
+        self.total_steps = total_steps(self.trainer, int(steps_per_epoch))
+        scheduler = self.make_scheduler(optimizer, self.total_steps, steps_per_epoch)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    @property
+    def may_fuse(self) -> bool:
+        """Whether the optimizer may be fused. Such a one takes the scale off the gradients itself:
+        Lightning refuses to clip them then, and in 16-mixed their norm would be logged scaled."""
+        precision, clips = self.trainer.precision, self.trainer.gradient_clip_val
+        return precision == "32-true" or (precision == "bf16-mixed" and not clips)
 
     @property
     def parts(self) -> int:
@@ -107,10 +116,12 @@ class SSDModule(pl.LightningModule):
             )
 
     def on_train_start(self) -> None:
-        """The optimizer's numbers that are asked for now: a checkpoint restores its own run's."""
+        """The optimizer's numbers and form that are asked for now: a checkpoint restores its own
+        run's."""
         schedule, groups = self.lr_schedulers(), self.optimizers().param_groups
         for group, options in zip(groups, self.options, strict=True):
             group.update({**options, "lr": group["lr"]})
+        place_steps(self.optimizers(use_pl_optimizer=False))
         if isinstance(schedule, LambdaLR):
             schedule.base_lrs = [options["lr"] for options in self.options]
             for group, base, factor in zip(
@@ -136,21 +147,42 @@ class SSDModule(pl.LightningModule):
         """
         sums = dict(zip(SUMS, self.window, strict=True))
         images, self.window, self.images = self.images, 0, 0
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         divisor, positives = sums["divisor"].clamp(min=1), sums["positives"]
         if self.parts > 1:
-            torch._foreach_mul_(gradients, self.trainer.world_size * self.parts / divisor)
+            torch._foreach_mul_(self.gradients, self.trainer.world_size * self.parts / divisor)
         self.log_losses({name: sums[name] / divisor for name in PARTS})
         self.log_dict(
             {
-                "train/loss_decay": decay_loss(optimizer),
                 "train/positives": positives / images,
                 "train/accuracy": sums["right"] / (images * len(self.network.anchors)),
                 "train/accuracy_positives": sums["right_positives"] / positives.clamp(min=1),
-                "train/grad_norm": nn.utils.get_total_norm(gradients),
-                "train/lr": self.rate(optimizer),
+                # filled there: a number copied to a GPU would wait for it
+                "train/lr": divisor.new_full((), self.rate(optimizer)),
             }
         )
+        self.measured = self.due
+        if self.measured:
+            self.log_norms(optimizer)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """The step that a run is stopped at is logged, due or not."""
+        if self.trainer.should_stop and not self.measured:
+            self.log_norms(self.optimizers(use_pl_optimizer=False))
+
+    @property
+    def due(self) -> bool:
+        """Whether it is known that this step will be logged."""
+        step = self.trainer.global_step + 1
+        return step % self.trainer.log_every_n_steps == 0 or step >= self.total_steps
+
+    @property
+    def gradients(self) -> list[Tensor]:
+        return [p.grad for p in self.network.parameters() if p.grad is not None]
+
+    def log_norms(self, optimizer: Optimizer) -> None:
+        """What takes a walk over all weights, and so is computed only to be logged."""
+        norm = nn.utils.get_total_norm(self.gradients)
+        self.log_dict({"train/loss_decay": decay_loss(optimizer), "train/grad_norm": norm})
 
     def rate(self, optimizer: Optimizer) -> float:
         """The optimizer's own, which no factor on some of the weights touches."""
@@ -164,8 +196,9 @@ class SSDModule(pl.LightningModule):
         named = {f"train/loss_{name}": loss for name, loss in losses.items()}
         self.log_dict({"train/loss": total, **named})
         step = self.trainer.global_step
-        due = total.device.type == "cpu" or step % self.trainer.log_every_n_steps == 0
-        if due and not torch.isfinite(total):  # on a GPU a look at every step would make it wait
+        # on a GPU a look at every step would make it wait
+        looks = total.device.type == "cpu" or self.due
+        if looks and not torch.isfinite(total):
             values = ", ".join(f"{name} {float(loss):g}" for name, loss in named.items())
             raise ValueError(
                 f"the loss is no number at step {step}: {values}; a lower optimizer.lr, a warm-up "
@@ -173,8 +206,10 @@ class SSDModule(pl.LightningModule):
             )
 
     def reduced(self, sums: Tensor) -> Tensor:
-        """The sum over all devices."""
-        return self.trainer.strategy.reduce(sums, reduce_op="sum")
+        """The sum over all devices, in place."""
+        if self.trainer.world_size > 1:  # the strategy's own would wait at a barrier first
+            torch.distributed.all_reduce(sums)
+        return sums
 
     def on_validation_start(self) -> None:
         self.start_scoring(self.trainer.val_dataloaders)
@@ -250,3 +285,13 @@ def total_steps(trainer: pl.Trainer, steps_per_epoch: int) -> float:
     steps = float("inf") if trainer.max_steps == -1 else trainer.max_steps
     epochs = float("inf") if trainer.max_epochs in (None, -1) else trainer.max_epochs
     return min(steps, epochs * steps_per_epoch)
+
+
+def computing(trainer: pl.Trainer, network: SSD, optimizer: Optimizer) -> str:
+    """In which form the steps will be computed, in words."""
+    fused = "fused" if optimizer.param_groups[0].get("fused") else "not fused"
+    compiled = "compiled" if network._compiled_call_impl else "not compiled"
+    return (
+        f"computes in {trainer.precision}, channels_last; "
+        f"{type(optimizer).__name__} is {fused}, the network {compiled}"
+    )

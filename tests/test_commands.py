@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,12 @@ def test_results_have_the_names_of_the_design(trained: Path) -> None:
         assert found[name] is not None
     assert found["steps"] == 90
     assert [line["name"] for line in found["classes"]] == ["cat", "dog"]
+
+
+def test_results_say_what_gave_the_coco_numbers(trained: Path) -> None:
+    versions = results(trained)["versions"]
+    assert versions["pycocotools"]
+    assert bool(versions["faster-coco-eval"]) == (find_spec("faster_coco_eval") is not None)
 
 
 def test_the_loss_falls(trained: Path) -> None:

@@ -10,6 +10,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
+from verbs import SMALL, last, run
+
+from train import compile_network
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
@@ -136,3 +140,27 @@ def test_experiments_are_the_papers_recipe() -> None:
 
 def test_several_loggers_stand_side_by_side() -> None:
     assert set(composed("train", ["logger=[tensorboard,wandb]"]).logger) == {"tensorboard", "wandb"}
+
+
+@pytest.mark.parametrize("chosen", ["true", "{backend:eager}", "{mode:reduce-overhead}"])
+def test_the_key_compile_compiles_in_place(chosen: str) -> None:
+    network = nn.Linear(2, 2)
+    compile_network(network, composed("train", [f"compile={chosen}"]).compile)
+    assert network._compiled_call_impl is not None
+    assert network.state_dict().keys() == {"weight", "bias"}
+
+
+def test_nothing_is_compiled_by_itself() -> None:
+    network = nn.Linear(2, 2)
+    for words in ([], ["compile=false"]):
+        compile_network(network, composed("train", words).compile)
+    assert network._compiled_call_impl is None
+
+
+def test_a_compiled_run_leaves_checkpoints_of_the_usual_names(root: Path, tmp_path: Path) -> None:
+    words = [f"data.root={root}", "compile={backend:eager}", f"hydra.run.dir={tmp_path}"]
+    assert run("train", *SMALL, *words) == 0
+    assert "the network compiled" in (tmp_path / "train.log").read_text()
+    names = last(tmp_path)["state_dict"]
+    assert "network.heads.0.classify.weight" in names
+    assert not any("_orig_mod" in name for name in names)

@@ -12,7 +12,7 @@ from voc import POLICIES, read_records, write_voc
 from ssd.data.checks import Report
 from ssd.data.columns import to_annotations
 from ssd.data.images.reading import read_image, read_size
-from ssd.data.parts import check_leaks
+from ssd.data.overlaps import check_leaks
 
 CASES = [*annotations.CASES, *lists.CASES]
 DAMAGED = [case for case in pictures.CASES if case.pixels is None]

@@ -9,7 +9,9 @@ from ssd.data.checks import Report
 from ssd.data.columns import Records
 from ssd.data.csv.dialects import dialect_of
 from ssd.data.csv.reader import splits
-from ssd.data.parts import AUTO, Part, read_part
+from ssd.data.formats import AUTO
+from ssd.data.parts import Part
+from ssd.data.splits import read_part
 from ssd.errors import ConfigError
 
 ALL = "all"

@@ -75,6 +75,24 @@ def test_detections_equal_the_loop_where_most_candidates_are_duplicates(
     assert_equal_to_loop(predictions._replace(offsets=one_place + jitter))
 
 
+@pytest.mark.parametrize("first_look", [8, 384])
+def test_no_class_has_more_candidates_than_it_may(
+    monkeypatch: pytest.MonkeyPatch, first_look: int
+) -> None:
+    monkeypatch.setattr(detecting, "FIRST_LOOK", first_look)
+    monkeypatch.setitem(SETTINGS, "candidates_per_class", 5)
+    assert_equal_to_loop(random_predictions(6))
+
+
+def test_a_batch_in_parts_gives_what_it_gives_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictions = random_predictions(9)
+    predictions.logits[1, :, 0] += 6  # so that the parts differ in their number of detections
+    whole = detect(predictions, ANCHORS, **SETTINGS)
+    monkeypatch.setitem(detecting.MOST_SCORES, "cpu", 1)
+    parts = detect(predictions, ANCHORS, **SETTINGS)
+    assert all(torch.equal(*pair) for pair in zip(whole, parts, strict=True))
+
+
 def test_equal_scores_go_to_the_lowest_index() -> None:
     predictions = random_predictions(0)
     tied = Predictions(predictions.logits.round() / 2, predictions.offsets)
@@ -130,7 +148,7 @@ def test_many_candidates_are_suppressed_class_by_class_as_all_at_once() -> None:
     overlap = partial(overlapping, iou_threshold=0.45, union_margin=0)
     expected = suppress(boxes, scores, labels, overlap)
     assert 0 < expected.sum() < 1600
-    assert torch.equal(suppress_by_class(boxes, scores, labels, overlap), expected)
+    assert torch.equal(suppress_by_class(boxes, scores, labels, overlap, 900), expected)
 
 
 def test_boxes_are_cut_at_the_border_before_they_are_compared() -> None:

@@ -247,3 +247,23 @@ def test_numbers_that_cannot_work_are_refused_before_training(
 ) -> None:
     with pytest.raises(ConfigError, match=rf"loss\.{message}"):
         multibox(**changed)
+
+
+@pytest.mark.parametrize("truths", [0, 2])
+@pytest.mark.parametrize("classes", ["softmax", "focal", "sigmoid_focal"])
+@pytest.mark.parametrize("box", ["smooth_l1", "l1", "giou"])
+def test_costs_of_all_anchors_masked_are_those_of_the_anchors_that_count(
+    classes: str, box: str, truths: int
+) -> None:
+    loss = instantiate(
+        configured("multibox", f"loss/classes={classes}", f"loss/box={box}"), _convert_="all"
+    )
+    found = []
+    for pick in (True, False):
+        leaves = Predictions(*(column.requires_grad_() for column in predictions()))
+        sums = loss.sums(leaves, batch(BOXES[:, :truths], LABELS[:, :truths]), ANCHORS, pick=pick)
+        (sums["class"] + sums["box"]).backward()
+        found.append([*sums.values(), *(leaf.grad for leaf in leaves)])
+    for picked, masked in zip(*found, strict=True):
+        if picked is not None or masked is not None:
+            torch.testing.assert_close(masked, picked, rtol=1e-5, atol=1e-6)

@@ -4,8 +4,9 @@ from torch import Tensor
 from torchvision import ops
 from torchvision.models.detection._utils import SSDMatcher
 
-from ssd.ops.boxes import to_cxcywh, to_xyxy
-from ssd.ops.matching import UNMATCHED, match
+from ssd.ops import matching
+from ssd.ops.boxes import pairwise_iou, to_cxcywh, to_xyxy
+from ssd.ops.matching import UNMATCHED, greedy_without_waiting, match
 
 ANCHORS = to_cxcywh(torch.tensor([[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1], [0.5, 0, 1, 0.5]]))
 
@@ -110,3 +111,43 @@ def test_where_no_anchor_is_shared_matches_equal_torchvisions() -> None:
     corners = torch.rand(500, 2, 2).sort(dim=1).values.flatten(1)
     theirs = SSDMatcher(0.5)(ops.box_iou(boxes, corners))
     assert match_one(boxes.tolist(), to_cxcywh(corners)) == theirs.tolist()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_fixed_number_of_rounds_gives_every_box_the_anchor_of_the_greedy_choice(
+    seed: int,
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    low = torch.rand(3, 12, 2, generator=generator) * 0.3  # crowded, so that many share their best
+    boxes = torch.cat([low, low + 0.2], dim=2)
+    boxes[:, 9:] = boxes[:, :3]  # and some are equal
+    anchors = low.new_tensor(
+        [[x / 4, y / 4, x / 4 + 0.25, y / 4 + 0.25] for x in range(4) for y in range(4)]
+    )
+    iou = pairwise_iou(boxes, anchors)
+    asked, owned = greedy_without_waiting(iou)
+    expected, expected_owned = matching.greedy(iou.clone())
+    assert torch.equal(owned, expected_owned)
+    assert not owned.all()
+    assert torch.equal(asked[owned], expected[owned])
+
+
+def test_more_boxes_than_anchors_leave_boxes_without_one() -> None:
+    iou = torch.rand(2, 5, 3, generator=torch.Generator().manual_seed(0))
+    asked, owned = greedy_without_waiting(iou)
+    assert owned.sum(dim=1).tolist() == [3, 3]
+    assert all(sorted(asked[image][owned[image]].tolist()) == [0, 1, 2] for image in range(2))
+
+
+def test_many_images_match_as_each_does_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    low = torch.rand(40, 30, 2, generator=generator) * 0.7
+    boxes = torch.cat([low, low + 0.05 + 0.25 * torch.rand(40, 30, 2, generator=generator)], dim=2)
+    valid = torch.arange(30) < torch.arange(40).unsqueeze(1)
+    anchors = torch.rand(2000, 4, generator=generator) * 0.5 + 0.05
+    assert 40 * 30 * len(anchors) > 2 * matching.MOST_PAIRS["cpu"]
+    together = match(boxes, valid, anchors, 0.5, own_anchors=True)
+    alone = [
+        match(boxes[i : i + 1], valid[i : i + 1], anchors, 0.5, own_anchors=True) for i in range(40)
+    ]
+    assert torch.equal(together, torch.cat(alone))

@@ -2,16 +2,20 @@ import contextlib
 import io
 import json
 import math
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
-from ssd.metric import DetectionMetric, coco_ground_truth, coco_results
+from ssd.metric import DetectionMetric, coco_ground_truth, coco_precision, coco_results
+from ssd.metric import score as score_split
+from ssd.ops.precision import DetectionColumns, TruthColumns
 from ssd.records import Annotations, Detections
 
 CLASSES = ["cat", "dog", "bird", "snail"]
@@ -273,6 +277,113 @@ def test_pycocotools_gives_the_same_numbers_from_the_files(tmp_path: Path) -> No
     expected = [NAN if value == -1 else value for value in evaluation.stats[:6]]
     ours = [metric.compute()[name] for name in names]
     assert ours == pytest.approx(expected, rel=0, abs=0, nan_ok=True)
+
+
+@pytest.mark.parametrize("engine", ["faster_coco_eval", "pycocotools"])
+@pytest.mark.parametrize("seed", range(12))
+def test_either_engine_gives_cocoevals_table_to_the_last_digit(
+    engine: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true, found = random_split(seed)
+    expected = cocoevals_precision(true, found)
+    use(engine, monkeypatch)
+    assert np.array_equal(coco_precision(true, found, num_classes=5), expected)
+
+
+@pytest.mark.parametrize("engine", ["faster_coco_eval", "pycocotools"])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 100, 129])
+@pytest.mark.parametrize("right", ["10", "11", "01", "0110"])
+def test_the_first_detections_round_as_cocoevals(
+    engine: str, count: int, right: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 1 / (1 + 2**-52) where the first is right and the second is not, else 2 / 2
+    boxes = torch.tensor([[10, 10, 50, 50]], dtype=torch.float64).repeat(count, 1)
+    labels = torch.ones(count, dtype=torch.int64)
+    true = TruthColumns(torch.arange(count), labels, boxes, torch.zeros(count, dtype=torch.bool))
+    place = torch.tensor([0.0 if it == "1" else 200.0 for it in right[:count]])[:, None]
+    its = slice(len(place))
+    scores = torch.linspace(0.9, 0.5, len(place))
+    found = DetectionColumns(torch.arange(count)[its], labels[its], scores, boxes[its] + place)
+    expected = cocoevals_precision(true, found)
+    use(engine, monkeypatch)
+    assert np.array_equal(coco_precision(true, found, num_classes=5), expected)
+
+
+@pytest.mark.parametrize("crowded", [True, False])
+def test_a_summary_is_the_same_with_either_engine(
+    crowded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotations = random_annotations()
+    if not crowded:
+        annotations = annotations._replace(difficult=torch.zeros_like(annotations.difficult))
+    detections = scored(annotations, random_detections(annotations)).result.detections
+    summaries = []
+    for engine in ("faster_coco_eval", "pycocotools"):
+        use(engine, monkeypatch)
+        summaries.append(score_split(annotations, CLASSES, detections).summary)
+    first, second = summaries
+    assert first == pytest.approx(second, rel=0, abs=0, nan_ok=True)
+
+
+def use(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if engine == "pycocotools":
+        monkeypatch.setitem(sys.modules, "faster_coco_eval", None)  # as where it is not installed
+    else:
+        pytest.importorskip("faster_coco_eval", reason="requirements-extras.txt is not installed")
+
+
+def random_split(seed: int) -> tuple[TruthColumns, DetectionColumns]:
+    """12 images of four classes, one of which may lack truths, detections or both.
+
+    Whole pixels and few distinct scores make ties, some boxes have no area, and with every third
+    seed an image has more than 100 detections of a class; seed 0 finds nothing.
+    """
+    draw = torch.Generator().manual_seed(seed)
+
+    def integers(low: int, high: int, *shape: int) -> Tensor:
+        return torch.randint(low, high, shape, generator=draw)
+
+    zoom = (1, 4, 12)[seed % 3]  # small, medium and large boxes
+    low = integers(0, 30 * zoom, 60, 2)
+    boxes = torch.cat([low, low + integers(1, 20 * zoom, 60, 2)], dim=1).double()
+    images, labels = integers(0, 12, 60).sort().values, integers(1, 4 + seed % 2, 60)
+    true = TruthColumns(images, labels, boxes, integers(0, 5, 60) == 0)
+    count = 0 if seed == 0 else (20, 300, 3000)[seed % 3]
+    near = integers(0, 60, count)
+    corners = true.boxes[near] + integers(-2 * zoom, 2 * zoom + 1, count, 4)
+    corners[:, 2:] = torch.maximum(corners[:, 2:], corners[:, :2])
+    labels = torch.where(integers(0, 4, count) == 0, integers(1, 5, count), true.labels[near])
+    order = torch.argsort(true.images[near], stable=True)
+    found = (true.images[near], labels, integers(1, 20, count) / 20, corners)
+    return true, DetectionColumns(*(column[order] for column in found))
+
+
+def cocoevals_precision(true: TruthColumns, found: DetectionColumns) -> np.ndarray:
+    """(10, 101, 4, 4) of pycocotools, all classes at once."""
+
+    def dataset(rows: TruthColumns | DetectionColumns) -> COCO:
+        boxes = torch.cat([rows.boxes[:, :2], rows.boxes[:, 2:] - rows.boxes[:, :2]], 1).tolist()
+        crowds = getattr(rows, "difficult", torch.zeros(len(boxes))).int().tolist()
+        scores = getattr(rows, "scores", torch.zeros(len(boxes))).tolist()
+        columns = (rows.images.tolist(), rows.labels.tolist(), boxes, crowds, scores)
+        coco = COCO()
+        coco.dataset = {
+            "images": [{"id": image} for image in range(200)],
+            "categories": [{"id": label} for label in (1, 2, 3, 4)],
+            "annotations": [
+                {"id": row + 1, "image_id": image, "category_id": label, "bbox": box}
+                | {"area": box[2] * box[3], "iscrowd": crowd, "score": score}
+                for row, (image, label, box, crowd, score) in enumerate(zip(*columns, strict=True))
+            ],
+        }
+        coco.createIndex()
+        return coco
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(dataset(true), dataset(found), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation.eval["precision"][..., -1]
 
 
 def test_the_ground_truth_file_numbers_from_one_and_marks_difficult_boxes() -> None:

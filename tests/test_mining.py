@@ -39,6 +39,21 @@ def test_equal_losses_go_to_the_lowest_index() -> None:
     assert mined([1, 1, 1, 1], positive=[], minimum=2) == [0, 1]
 
 
+def test_a_loss_that_is_no_number_is_mined_so_that_it_is_seen() -> None:
+    assert 2 in mined([1, 3, torch.nan, 0], positive=[], minimum=1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_hardest_are_those_of_a_stable_sort_also_where_losses_are_equal(seed: int) -> None:
+    losses, positive = batch(seed, step=0.5)
+    found = per_image(losses, positive, ratio=3, minimum=4)
+    for image in range(3):
+        rest = np.where(positive[image], -np.inf, losses[image])
+        count = min(3 * int(positive[image].sum()) or 4, int((~positive[image]).sum()))
+        expected = np.argsort(-rest, kind="stable")[:count]
+        assert found[image].nonzero().flatten().tolist() == sorted(expected)
+
+
 def test_each_image_has_its_own_count() -> None:
     positive = torch.tensor([[True, False, False, False, False], [False] * 5])
     found = per_image(torch.rand(2, 5), positive, ratio=3, minimum=1)

@@ -13,6 +13,8 @@ from test_losses import multibox
 from voc import write_voc
 
 from ssd.callbacks.checkpoints import LastCheckpoint
+from ssd.callbacks.final_validation import ValidateAtEnd
+from ssd.callbacks.metrics_file import MetricsFile, read_rows
 from ssd.datamodule import DetectionDataModule
 from ssd.errors import ConfigError
 from ssd.models.losses import MultiBoxLoss
@@ -320,3 +322,103 @@ def test_a_resumed_run_ends_with_the_same_bits(
     data, path = data_module(root, batch_size=4), tmp_path / "last.ckpt"
     trainer(tmp_path, **limit).fit(second, data, ckpt_path=path, weights_only=True)
     assert torch.equal(weights(whole), weights(second))
+
+
+class Forms(pl.Callback):
+    """Whether the optimizer of each step was fused."""
+
+    def __init__(self) -> None:
+        self.fused: list[bool] = []
+
+    def on_before_optimizer_step(self, *arguments: object) -> None:
+        self.fused.append(bool(arguments[-1].param_groups[0]["fused"]))
+
+
+@pytest.mark.parametrize(
+    ("options", "fused"),
+    [
+        ({}, True),
+        ({"precision": "bf16-mixed"}, True),
+        ({"gradient_clip_val": 1.0}, True),
+        ({"precision": "bf16-mixed", "gradient_clip_val": 0}, True),
+        ({"precision": "bf16-mixed", "gradient_clip_val": 1.0}, False),
+    ],
+    ids=str,
+)
+def test_steps_are_fused_but_where_mixed_precision_clips(
+    root: Path, tmp_path: Path, options: dict[str, object], fused: bool
+) -> None:
+    forms = Forms()
+    trainer(tmp_path, callbacks=[forms], **options).fit(make_module(), data_module(root))
+    assert forms.fused == [fused]
+
+
+@pytest.mark.parametrize(("first", "second"), [(False, None), (None, False)])
+def test_a_resumed_run_takes_its_own_form_of_the_optimizer(
+    root: Path, tmp_path: Path, first: bool | None, second: bool | None
+) -> None:
+    whole, begun, resumed = (
+        make_module(optimizer=adam(fused=fused)) for fused in (first, first, second)
+    )
+    trainer(tmp_path, max_steps=4).fit(whole, data_module(root))
+    trainer(tmp_path, max_steps=2, callbacks=[save_every(tmp_path, 2)]).fit(
+        begun, data_module(root)
+    )
+    forms, path = Forms(), tmp_path / "last.ckpt"
+    run = trainer(tmp_path, max_steps=4, callbacks=[forms])
+    run.fit(resumed, data_module(root), ckpt_path=path, weights_only=True)
+    assert forms.fused == [second is None] * 2
+    torch.testing.assert_close(weights(resumed), weights(whole), rtol=0, atol=1e-4)
+
+
+def adam(**keys: object) -> partial:
+    factory = partial(torch.optim.Adam, lr=1e-4, **keys)
+    return partial(make_optimizer, factory=factory, lr_factors={}, no_decay=[])
+
+
+class StopAt(pl.Callback):
+    """Stops the run at a step that nobody knew before."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, run: pl.Trainer, *_: object) -> None:
+        run.should_stop = run.global_step == self.step
+
+
+@pytest.mark.parametrize("stopping", [{"max_steps": 3}, {"callbacks": [StopAt(3)]}], ids=str)
+def test_norms_of_the_step_that_a_run_ends_at_are_its_own(
+    root: Path, tmp_path: Path, stopping: dict[str, object]
+) -> None:
+    """By a run that logs every step."""
+    logged = []
+    for options in ({"max_steps": 3, "log_every_n_steps": 1}, {"max_steps": 9, **stopping}):
+        run = trainer(tmp_path, **{"log_every_n_steps": 2, **options})
+        run.fit(make_module(optimizer=sgd(weight_decay=0.02)), data_module(root))
+        logged.append({name: float(value) for name, value in run.callback_metrics.items()})
+    assert logged[1] == pytest.approx(logged[0], rel=1e-4)
+
+
+def test_what_is_logged_does_not_depend_on_how_often(root: Path, tmp_path: Path) -> None:
+    tables = []
+    for every in (1, 2):
+        logger = MetricsFile(tmp_path / str(every), keep_until=None)
+        options = {"max_steps": 5, "log_every_n_steps": every, "callbacks": [ValidateAtEnd()]}
+        run = trainer(tmp_path, logger=logger, **options)
+        run.fit(make_module(optimizer=sgd(weight_decay=0.02)), data_module(root))
+        tables.append({row["step"]: row for row in read_rows(logger.path)})
+    all_rows, some = tables
+    assert some == {step: all_rows[step] for step in ("1", "3", "4")}
+
+
+def test_a_compiled_network_trains_the_same_and_keeps_its_names(root: Path, tmp_path: Path) -> None:
+    plain, compiled = make_module(), make_module()
+    compiled.network.compile(backend="aot_eager")
+    for module in (plain, compiled):
+        run = trainer(tmp_path, max_steps=2)
+        run.fit(module, data_module(root))
+    assert compiled.state_dict().keys() == plain.state_dict().keys()
+    torch.testing.assert_close(weights(compiled), weights(plain), rtol=0, atol=1e-5)
+    run.save_checkpoint(tmp_path / "a.ckpt")
+    rebuilt = build_network(read_checkpoint(tmp_path / "a.ckpt"))
+    assert rebuilt.state_dict().keys() == plain.network.state_dict().keys()

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ssd.errors import ConfigError
+from ssd.optim.parameters import fastest, place_steps
 
 OPTIONS = Path(__file__).parent.parent / "conf" / "optimizer"
 STORED = json.loads((Path(__file__).parent / "tf_optimizers.json").read_text())
@@ -37,6 +38,7 @@ TENSORFLOWS = {  # stored run: option, its keys
     "nesterov": ("momentum", {"nesterov": True}),
     "rmsprop": ("tf_rmsprop", {"eps": 1.0}),
 }
+FUSED = ("adagrad", "adam", "adamw", "momentum", "sgd")
 COUPLED = sorted({path.stem for path in OPTIONS.glob("*.yaml")} - {"adamw"})
 
 
@@ -178,3 +180,44 @@ def test_tf_adam_corrects_a_late_weight_as_tensorflow_does() -> None:
     moments = 0.1 * GRADIENTS[0], 0.001 * GRADIENTS[0] ** 2
     expected = START - rate * moments[0] / (moments[1].sqrt() + 1.0)
     torch.testing.assert_close(late.detach(), expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("option", FUSED)
+@pytest.mark.parametrize("keys", [{}, {"weight_decay": 0.1}], ids=str)
+def test_20_fused_steps_are_the_plain_ones(option: str, keys: dict[str, float]) -> None:
+    plain = walk(start(factory(option, **keys)), range(20))
+    optimizer = start(fastest(factory(option, **keys), may_fuse=True))
+    assert optimizer.param_groups[0]["fused"]
+    torch.testing.assert_close(walk(optimizer, range(20)), plain, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("option", sorted({path.stem for path in OPTIONS.glob("*.yaml")}))
+def test_an_optimizer_is_fused_where_torch_can(option: str) -> None:
+    optimizer = start(fastest(factory(option), may_fuse=True))
+    assert bool(optimizer.param_groups[0].get("fused")) == (option in FUSED)
+
+
+@pytest.mark.parametrize(("first", "second"), [(None, True), (True, None)])
+@pytest.mark.parametrize("option", FUSED)
+def test_fused_and_plain_steps_go_on_from_each_other(
+    option: str, first: bool | None, second: bool | None
+) -> None:
+    whole = walk(start(factory(option)), range(20))
+    begun = start(factory(option, fused=first))
+    weights = walk(begun, range(10))[-1]
+    resumed = start(factory(option, fused=second), weights)
+    resumed.load_state_dict(through_a_file(begun.state_dict()))
+    resumed.param_groups[0]["fused"] = second
+    place_steps(resumed)
+    torch.testing.assert_close(walk(resumed, range(10, 20)), whole[10:], rtol=0, atol=1e-6)
+
+
+def test_counts_of_steps_go_to_the_device_of_fused_weights_alone() -> None:
+    """The device "meta" stands for a GPU, which no test needs."""
+    weight = torch.nn.Parameter(torch.zeros(2, device="meta"))
+    optimizer = torch.optim.AdamW([weight])
+    for fused, device in ((True, "meta"), (False, "cpu")):
+        optimizer.state[weight]["step"] = torch.tensor(3.0)
+        optimizer.param_groups[0]["fused"] = fused
+        place_steps(optimizer)
+        assert optimizer.state[weight]["step"].device.type == device

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -5,7 +7,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from ssd.errors import ConfigError
 from ssd.optim.folding import folded
-from ssd.optim.parameters import decay_loss, freeze, make_optimizer, selected
+from ssd.optim.parameters import decay_loss, fastest, freeze, make_optimizer, selected
 from ssd.optim.table import training_table
 
 
@@ -35,7 +37,7 @@ def sgd(groups: list[dict]) -> Optimizer:
 def made(
     network: nn.Module, lr_factors: dict[str, float] | None = None, no_decay: tuple[str, ...] = ()
 ) -> Optimizer:
-    return make_optimizer(network, sgd, lr_factors or {}, no_decay)
+    return make_optimizer(network, sgd, lr_factors or {}, no_decay, may_fuse=False)
 
 
 def settings(network: nn.Module, optimizer: Optimizer) -> dict[str, tuple[float, float]]:
@@ -161,6 +163,22 @@ def test_a_step_moves_each_weight_by_its_own_rate_and_decay() -> None:
         decay = 0 if name in BIASES else 0.5
         expected = before[name] - rate * (1 + decay * before[name])
         torch.testing.assert_close(weight.detach(), expected)
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"fused": False}, {"foreach": True}, {"foreach": False}], ids=str
+)
+def test_the_form_of_an_optimizer_that_is_given_stays(chosen: dict[str, bool]) -> None:
+    optimizer = fastest(partial(SGD, lr=0.1, **chosen), may_fuse=True)(Tiny().parameters())
+    form = {"fused": None, "foreach": None, **chosen}
+    assert {name: optimizer.defaults[name] for name in form} == form
+
+
+def test_an_optimizer_that_may_not_be_fused_is_plain_and_says_so_where_it_is_asked() -> None:
+    factory = partial(SGD, lr=0.1)
+    assert fastest(factory, may_fuse=False) is factory
+    with pytest.raises(ConfigError, match=r"optimizer\.fused=true cannot clip gradients"):
+        fastest(partial(factory, fused=True), may_fuse=False)
 
 
 def test_what_cannot_be_is_refused() -> None:

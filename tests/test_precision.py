@@ -201,6 +201,26 @@ def test_random_splits_score_as_by_the_devkits_loop(seed: int) -> None:
         assert scores_of([result]) == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_order_of_images_changes_nothing() -> None:
+    true, found = random_split(seed=2)
+    one_by_one = torch.argsort(found.images, stable=True)
+    backwards = torch.argsort(-found.images, stable=True)
+    sorted_, reversed_ = (
+        precision_recall(true, DetectionColumns(*(column[order] for column in found)), 5, 0.5)
+        for order in (one_by_one, backwards)
+    )
+    for ours, theirs in zip(sorted_, reversed_, strict=True):
+        assert torch.equal(ours.precision, theirs.precision)
+        assert torch.equal(ours.recall, theirs.recall)
+
+
+def test_boxes_without_area_are_wrong_and_no_error() -> None:
+    nothing = (5, 5, 5, 5)
+    true = truths((0, 1, nothing, False), (1, 1, SQUARE, False))
+    found = detections((0, 1, 0.9, nothing), (1, 1, 0.8, SQUARE))
+    assert curve(true, found).precision.tolist() == [0, 1 / 2]
+
+
 def test_joining_in_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     true, found = random_split(seed=1)
     whole = scores_of(precision_recall(true, found, 5, 0.5))

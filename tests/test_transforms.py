@@ -1,11 +1,16 @@
+from collections import Counter
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import resize as torchvision_resize
 
+from benchmarks.torchvision_recipe import recipe
 from ssd.data.crops import CoveringCrop, Crop, OverlapCrop, WholeImage
-from ssd.data.transforms import Augmentation, make_view, place_boxes, render
+from ssd.data.transforms import Augmentation, make_view, place_boxes, render, resize
 
 OVERLAP = OverlapCrop((0, 0.1, 0.3, 0.5, 0.7, 0.9, 1), scale=0.3, aspect=2, trials=40)
 COVERING = CoveringCrop(0.25, 0.5, aspect=(0.6, 1.67), area=(0.1, 1), trials=200)
@@ -21,6 +26,7 @@ SETTINGS = {
     "contrast": 0.5,
     "saturation": 0.5,
     "hue": 0.05,
+    "swap_channels": 0,
     "fill": (1, 2, 3),
 }
 BOXES = np.array([[20.0, 20, 80, 60], [100, 30, 140, 90]])
@@ -130,3 +136,83 @@ def draw_changes(seed: int) -> np.ndarray:
 def test_no_colour_change_leaves_the_image_alone() -> None:
     image = rng().integers(0, 255, (4, 5, 3), np.uint8)
     np.testing.assert_array_equal(augmentation(colour=0).recolour(image, rng()), image)
+
+
+@pytest.mark.parametrize("size", [(300, 200), (17, 90), (640, 31), (1, 1)])
+def test_a_resize_is_torchvisions(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (123, 77, 3), np.uint8)
+    for part in (image, image[10:90, 5:50]):
+        pixels = torch.from_numpy(part.copy()).permute(2, 0, 1)
+        expected = torchvision_resize(pixels, list(size[::-1]), antialias=True)
+        assert np.array_equal(resize(part, size), expected.permute(1, 2, 0).numpy())
+
+
+def test_other_orders_of_the_channels_are_drawn_evenly() -> None:
+    image = np.array([[[1, 2, 3]]], np.uint8)
+    make = augmentation(colour=0, swap_channels=0.5)
+    found = Counter(tuple(make.recolour(image, rng(seed))[0, 0].tolist()) for seed in range(3000))
+    assert len(found) == 6
+    for order, count in found.items():  # half of all stay, and a sixth of the others
+        expected = 250 + 1500 * (order == (1, 2, 3))
+        assert abs(count - expected) < 4 * expected**0.5
+
+
+def test_samples_are_distributed_as_torchvisions() -> None:
+    """The whole recipe: what is measured on samples of one picture, by Kolmogorov-Smirnov distances
+    that one in a thousand pairs of equal distributions would exceed."""
+    picture = smooth_picture()
+    torch.manual_seed(0)
+    ours = [measures(*our_sample(picture, seed)) for seed in range(DRAWS)]
+    theirs = [measures(*their_sample(picture)) for _ in range(DRAWS)]
+    for name in ours[0]:
+        distance = kolmogorov_smirnov([one[name] for one in ours], [one[name] for one in theirs])
+        assert distance < 1.95 * (2 / DRAWS) ** 0.5, name
+
+
+DRAWS = 700
+LARGE = (240, 320)  # torchvision drops boxes of less than a pixel, which there are none of here
+
+
+def smooth_picture() -> np.ndarray:
+    noise = torch.from_numpy(rng().integers(0, 256, (1, 3, 6, 8), np.uint8)).float()
+    large = torch.nn.functional.interpolate(noise, SIZE[::-1], mode="bilinear")
+    return np.ascontiguousarray(large[0].permute(1, 2, 0).to(torch.uint8).numpy())
+
+
+def our_sample(picture: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W, 3) uint8, and boxes (G, 4) xyxy fractions."""
+    make, draws = augmentation(swap_channels=0.5, fill=(123, 117, 104)), rng(seed)
+    window = make.window(BOXES, SIZE, draws)
+    kept = make.crop.keeps(BOXES, window)
+    view = make_view(window, SIZE, LARGE, make.mirrored(draws))
+    image = render(picture, view, LARGE, make.fill, partial(make.recolour, rng=draws))
+    return image, place_boxes(BOXES[kept], view, LARGE)
+
+
+def their_sample(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    corners, labels = torch.from_numpy(BOXES), torch.tensor([1, 2])
+    boxes = tv_tensors.BoundingBoxes(corners, format="XYXY", canvas_size=SIZE[::-1])
+    found = {"boxes": boxes, "labels": labels, "difficult": labels > 9}
+    image, found = recipe(LARGE, scale=False)(torch.from_numpy(picture).permute(2, 0, 1), found)
+    return image.permute(1, 2, 0).numpy(), found["boxes"].numpy() / (LARGE[::-1] * 2)
+
+
+def measures(image: np.ndarray, boxes: np.ndarray) -> dict[str, float]:
+    """Of a sample. boxes: (G, 4), at least one"""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return {
+        "boxes": len(boxes),
+        "area": sides.prod(axis=1).max(),
+        "width": sides[:, 0].min(),
+        "left": boxes[:, 0].min(),
+        "top": boxes[:, 1].max(),
+        **{f"mean {channel}": image[..., channel].mean() for channel in range(3)},
+        "contrast": image.std(),
+    }
+
+
+def kolmogorov_smirnov(one: list[float], other: list[float]) -> float:
+    """The largest difference of two distributions' shares up to a value."""
+    values = np.sort(one + other)
+    ranks = [np.searchsorted(np.sort(side), values, side="right") for side in (one, other)]
+    return np.abs(ranks[0] / len(one) - ranks[1] / len(other)).max()

@@ -7,7 +7,9 @@ from voc import POLICIES, collected, names, read_records
 
 from ssd.data.checks import Report
 from ssd.data.columns import Records
-from ssd.data.parts import AUTO, Part, read_part
+from ssd.data.formats import AUTO
+from ssd.data.parts import Part
+from ssd.data.splits import read_part
 from ssd.data.yolo.reader import splits
 
 BOX = "0 0.5 0.5 0.2 0.2\n"  # 24 to 36, 16 to 24 in an image of 60x40

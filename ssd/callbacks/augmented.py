@@ -33,7 +33,7 @@ class ExampleAugmentations(pl.Callback):
         tiles = [tile for index in range(rows) for tile in self.row(dataset, index, module.classes)]
         picture = sheet(tiles, len(titles), titles * rows)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(self.path)
+        Image.fromarray(picture).save(self.path, compress_level=1)  # the usual 6 takes a second
         send(trainer, "augmented", picture)
 
     def row(self, dataset: Dataset, index: int, classes: list[str]) -> list[np.ndarray]:

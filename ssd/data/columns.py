@@ -47,14 +47,13 @@ class Records(NamedTuple):
         """Those images alone. images: (I,) bool or indices"""
         images = np.arange(len(self.ids))[images]
         counts = np.diff(self.starts)[images]
-        rows = np.concatenate(
-            [np.arange(self.starts[i], self.starts[i + 1]) for i in images] or [np.arange(0)]
-        )
+        starts = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
+        rows = np.arange(starts[-1]) + np.repeat(self.starts[images] - starts[:-1], counts)
         return Records(
             [self.ids[i] for i in images],
             [self.files[i] for i in images],
             self.sizes[images],
-            np.concatenate([[0], counts.cumsum()]).astype(np.int64),
+            starts,
             *(column[rows] for column in (self.boxes, self.names, self.difficult, self.crowd)),
             self.vocabulary,
         )

@@ -1,7 +1,7 @@
-"""What the boxes of positive anchors cost, summed: the choices of `loss/box`.
+"""What the boxes of positive anchors cost: the choices of `loss/box`.
 
 offsets: (P, 4) as predicted, see `ops.boxes.encode`; boxes: (P, 4) xyxy, the truth; anchors: (P, 4)
-cxcywh; returns: () float32
+cxcywh; returns: (P,) float32
 """
 
 from torch import Tensor
@@ -17,15 +17,17 @@ def smooth_l1(offsets: Tensor, boxes: Tensor, anchors: Tensor, beta: float) -> T
     if beta <= 0:
         raise ConfigError(f"loss.box.beta={beta}: give a number above 0; loss/box=l1 is its limit")
     targets = encode(to_cxcywh(boxes), anchors)
-    return functional.smooth_l1_loss(offsets, targets, reduction="sum", beta=beta)
+    return functional.smooth_l1_loss(offsets, targets, reduction="none", beta=beta).sum(dim=-1)
 
 
 def l1(offsets: Tensor, boxes: Tensor, anchors: Tensor) -> Tensor:
     """Absolute differences of the offsets."""
-    return functional.l1_loss(offsets, encode(to_cxcywh(boxes), anchors), reduction="sum")
+    return functional.l1_loss(offsets, encode(to_cxcywh(boxes), anchors), reduction="none").sum(
+        dim=-1
+    )
 
 
 def giou(offsets: Tensor, boxes: Tensor, anchors: Tensor) -> Tensor:
     """1 - generalised IoU of the decoded boxes with the truth, from 0 to 2 a box (Rezatofighi et
     al., 2019)."""
-    return generalized_box_iou_loss(to_xyxy(decode(offsets, anchors)), boxes, reduction="sum")
+    return generalized_box_iou_loss(to_xyxy(decode(offsets, anchors)), boxes)

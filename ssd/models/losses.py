@@ -13,9 +13,10 @@ from ssd.models.class_losses import (
     background_losses,
     rightly_classified,
 )
+from ssd.ops.boxes import to_xyxy
 from ssd.ops.matching import UNMATCHED, match
 from ssd.ops.mining import OVER_BATCH
-from ssd.records import Batch, Predictions
+from ssd.records import BACKGROUND, Batch, Predictions
 
 DIVISORS = ("positives", "images", "anchors")
 
@@ -79,25 +80,41 @@ class MultiBoxLoss(nn.Module):
         returns: "class", "box" () float32, to be divided by "divisor"; and () int64 "positives",
         "divisor", "right", all anchors whose likeliest class is their target, "right_positives"
         """
+        # picking rows would make a GPU wait for their number
+        return self.sums(predictions, batch, anchors, pick=predictions.logits.device.type == "cpu")
+
+    def sums(
+        self, predictions: Predictions, batch: Batch, anchors: Tensor, pick: bool
+    ) -> dict[str, Tensor]:
+        """`forward`. pick: whether costs are computed for the anchors that count alone, or for all,
+        in shapes that do not depend on what was matched"""
         logits, offsets = predictions
+        labels, boxes = (with_one(batch[name]) for name in ("labels", "boxes"))
         with torch.no_grad():
-            labels = batch["labels"]
-            matches = match(
-                batch["boxes"], labels > 0, anchors, self.iou_threshold, self.own_anchors
-            )
+            matches = match(boxes, labels > 0, anchors, self.iou_threshold, self.own_anchors)
             positive = matches != UNMATCHED
-            image, anchor = positive.nonzero(as_tuple=True)
-            truth = matches[image, anchor]
-            targets = torch.zeros_like(matches)
-            targets[image, anchor] = labels[image, truth]
+            truth = matches.clamp(min=0)
+            targets = labels.gather(1, truth).masked_fill_(~positive, BACKGROUND)
             used = positive | self.mining(background_losses(logits, self.activation), positive)
-            used_image, used_anchor = used.nonzero(as_tuple=True)
             right = rightly_classified(logits, targets, self.activation)
-        classes = self.classes(logits[used_image, used_anchor], targets[used_image, used_anchor])
-        box = self.box(offsets[image, anchor], batch["boxes"][image, truth], anchors[anchor])
+        image = torch.arange(len(logits), device=logits.device).unsqueeze(1).expand_as(matches)
+        if pick:
+            classes = self.classes(logits[used], targets[used])
+            image, truth, anchor = image[positive], truth[positive], positive.nonzero()[:, 1]
+            box = self.box(offsets[positive], boxes[image, truth], anchors[anchor])
+        else:
+            classes = self.classes(logits.flatten(0, 1), targets.flatten())
+            classes = torch.where(used.flatten(), classes, 0)
+            # an anchor without a box stands for itself: nothing that costs becomes infinite
+            own = to_xyxy(anchors).expand_as(offsets)
+            found = torch.where(positive.unsqueeze(2), boxes[image, truth], own)
+            box = self.box(
+                *(rows.flatten(0, 1) for rows in (offsets, found, anchors.expand_as(offsets)))
+            )
+            box = torch.where(positive.flatten(), box, 0)
         return {
             "class": classes.sum(),
-            "box": self.box_weight * box,
+            "box": self.box_weight * box.sum(),
             "positives": positive.sum(),
             "divisor": self.divisor(positive),
             "right": right.sum(),
@@ -110,3 +127,8 @@ class MultiBoxLoss(nn.Module):
             return positive.sum()
         count = len(positive) if self.normalise_by == "images" else positive.numel()
         return torch.full((), count, device=positive.device)
+
+
+def with_one(column: Tensor) -> Tensor:
+    """A batch's column, of padding alone where no image has a box. (B, G, ...) with G at least 1"""
+    return column if column.shape[1] else column.new_zeros(len(column), 1, *column.shape[2:])

@@ -141,7 +141,7 @@ def norms_one_cell(network: SSD) -> bool:
     ]
     for norm in norms:
         norm.eval()
-    network(
+    network.forward(  # not a compiled one: that would compile for this image
         torch.zeros(1, 3, *network.image_size, dtype=torch.uint8, device=network.anchors.device)
     )
     for norm, hook in zip(norms, hooks, strict=True):

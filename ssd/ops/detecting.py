@@ -2,15 +2,21 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ssd.ops.boxes import decode, pairwise_iou, to_xyxy
-from ssd.records import Detections, Predictions
+from ssd.records import BACKGROUND, Detections, Predictions
 
-FIRST_LOOK = 512  # candidates of an image tried first; all only where suppression leaves too few
-MOST_PAIRS = 1 << 24  # IoUs held at once
+FIRST_LOOK = 384  # candidates of an image tried first; more only where suppression leaves too few
+MORE = 8  # times as many at each further look
+MOST_PAIRS = {"cpu": 1 << 18, "cuda": 1 << 24}  # IoUs held at once: a cache's, a GPU's memory
+MOST_SCORES = {"cpu": 1 << 22, "cuda": 1 << 28}  # likewise
+
+Overlap = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def detect(
@@ -34,60 +40,129 @@ def detect(
     activation: "softmax" or "sigmoid", what the network's loss made the logits for
     union_margin: see `pairwise_iou`, as a share of the image; some projects' IoU has one
     """
-    scores = class_scores(predictions.logits, activation)
-    scores, labels, anchor = candidates(scores, score_threshold, candidates_per_class)
-    offsets = predictions.offsets.gather(1, anchor.unsqueeze(-1).expand(-1, -1, 4))
-    boxes = to_xyxy(decode(offsets, anchors[anchor]))
-    boxes = boxes.clamp(0, 1) if clip_boxes else boxes
-    overlap = partial(overlapping, iou_threshold=iou_threshold, union_margin=union_margin)
-    found = boxes, scores, labels
-    first = tuple(column[:, :FIRST_LOOK] for column in found)
-    keep = suppress(*first, overlap)
-    if scores.shape[1] > FIRST_LOOK and too_few(keep, scores, detections_per_image):
-        keep = suppress_by_class(*found, overlap)
-        return best(keep, *found, detections_per_image)
-    return best(keep, *first, detections_per_image)
+    part = partial(
+        detect_part,
+        anchors=anchors,
+        score_threshold=score_threshold,
+        candidates_per_class=candidates_per_class,
+        overlap=partial(overlapping, iou_threshold=iou_threshold, union_margin=union_margin),
+        detections_per_image=detections_per_image,
+        clip_boxes=clip_boxes,
+        activation=activation,
+    )
+    logits, offsets = predictions
+    images = max(1, MOST_SCORES[logits.device.type] // logits[0].numel()) if len(logits) else 1
+    parts = zip(logits.split(images), offsets.split(images), strict=True)
+    return together([part(*few) for few in parts])
+
+
+def detect_part(
+    logits: Tensor,
+    offsets: Tensor,
+    anchors: Tensor,
+    score_threshold: float,
+    candidates_per_class: int,
+    overlap: Overlap,
+    detections_per_image: int,
+    clip_boxes: bool,
+    activation: str,
+) -> Detections:
+    """`detect` for as many images as are looked at together.
+
+    Suppression goes by falling score, so what it says of the best candidates does not depend on the
+    others: few are looked at first, and more only where too few of them stay.
+    """
+    scores = class_scores(logits, activation)
+    most = FIRST_LOOK
+    while True:
+        found = candidates(scores, score_threshold, most)
+        rows = found.anchors.unsqueeze(-1).expand(-1, -1, 4)
+        boxes = to_xyxy(decode(offsets.gather(1, rows), anchors[found.anchors]))
+        boxes = boxes.clamp(0, 1) if clip_boxes else boxes
+        if boxes.shape[1] <= min(FIRST_LOOK, candidates_per_class):
+            keep = suppress(boxes, found.scores, found.labels, overlap)
+        else:
+            keep = suppress_by_class(
+                boxes, found.scores, found.labels, overlap, candidates_per_class
+            )
+        if not (found.waiting & (keep.sum(dim=1) < detections_per_image)).any():
+            return best(keep, boxes, found.scores, found.labels, detections_per_image)
+        most *= MORE
+
+
+def together(parts: list[Detections]) -> Detections:
+    """Detections of several batches as of one."""
+    width = max(part.scores.shape[1] for part in parts)
+    wanted = [width - part.scores.shape[1] for part in parts]
+    return Detections(
+        torch.cat([pad(part.boxes, (0, 0, 0, w)) for part, w in zip(parts, wanted, strict=True)]),
+        torch.cat([pad(part.scores, (0, w)) for part, w in zip(parts, wanted, strict=True)]),
+        torch.cat([pad(part.labels, (0, w)) for part, w in zip(parts, wanted, strict=True)]),
+    )
 
 
 def class_scores(logits: Tensor, activation: str) -> Tensor:
-    """Probability of every object class. (B, A, C) to (B, A, C - 1). With "sigmoid" each class
-    stands for itself and the background's logit says nothing."""
-    if activation == "sigmoid":
-        return logits[..., 1:].sigmoid()
-    assert activation == "softmax", activation
-    return logits.softmax(dim=-1)[..., 1:]
+    """Probability of every class, 0 for the background. (B, A, C) to (B, A, C). With "sigmoid" each
+    class stands for itself and the background's logit says nothing."""
+    assert activation in ("softmax", "sigmoid"), activation
+    scores = logits.softmax(dim=-1) if activation == "softmax" else logits.sigmoid()
+    scores[..., BACKGROUND] = 0
+    return scores
 
 
-def candidates(
-    scores: Tensor, score_threshold: float, per_class: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The anchors and classes worth suppressing, per image, best first.
+class Candidates(NamedTuple):
+    """Anchors and classes worth suppressing, best first; equal scores by class, then by anchor."""
 
-    scores: (B, A, C - 1); returns: (B, M) scores (0 for padding), labels, anchor indices
+    scores: Tensor  # (B, M), 0 for padding
+    labels: Tensor  # (B, M) int64
+    anchors: Tensor  # (B, M) int64
+    waiting: Tensor  # (B,) bool: whether worse ones were left out
+
+
+def candidates(scores: Tensor, score_threshold: float, most: int) -> Candidates:
+    """The best of each image above a threshold: at most `most`, and none of those that are as good
+    as one left out. scores: (B, A, C)"""
+    anchors, classes = scores.shape[1:]
+    values, place = highest(scores, most + 1)
+    waiting = torch.zeros_like(values[:, :1], dtype=torch.bool)
+    least = torch.full_like(values[:, :1], score_threshold)
+    if values.shape[1] > most:
+        least = values[:, most:].clamp(min=score_threshold)
+        waiting = least > score_threshold
+    values = torch.where(values > least, values, 0)
+    # The bits of floats from 0 on rank as the floats do, and with the place below them every key is
+    # another: equal scores are in order.
+    place = place % classes * anchors + place // classes
+    last = anchors * classes - 1
+    keys = (values.view(torch.int32).long() << 32) | (last - place)
+    count = int((values > 0).sum(dim=1).max()) if len(values) else 0
+    keys = keys.topk(count, dim=1).values
+    place = last - (keys & 0xFFFFFFFF)
+    values = (keys >> 32).int().view(torch.float32)
+    return Candidates(values, place // anchors, place % anchors, waiting.squeeze(1))
+
+
+def highest(scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """The `most` highest of each image's scores, or all, and where they are in anchors x classes.
+
+    scores: (B, A, C)
+
+    They are those of the `most` anchors with the highest best score: far fewer to choose from.
     """
-    classes = scores.shape[2]
-    scores = scores.transpose(1, 2).contiguous()  # (B, C - 1, A)
-    scores = torch.where(scores > score_threshold, scores, 0)
-    anchors = scores.shape[2]
-    # topk leaves the order of equal scores open. The bits of floats from 0 on rank as the floats
-    # do, so with the anchor's place below them every key is another: equal scores go to the first.
-    place = torch.arange(anchors - 1, -1, -1, device=scores.device)
-    keys = (scores.view(torch.int32).long() << 32) | place
-    keys = keys.topk(min(per_class, anchors), dim=2).values
-    anchor = anchors - 1 - (keys & 0xFFFFFFFF)
-    scores = (keys >> 32).int().view(torch.float32)
-    labels = torch.arange(1, classes + 1, device=scores.device).view(1, -1, 1).expand_as(anchor)
-    scores, order = scores.flatten(1).sort(dim=1, descending=True, stable=True)
-    most = int((scores > 0).sum(dim=1).max())
-    order = order[:, :most]
-    return scores[:, :most], labels.flatten(1).gather(1, order), anchor.flatten(1).gather(1, order)
+    anchors, classes = scores.shape[1:]
+    if most >= anchors:
+        return scores.flatten(1).topk(min(most, anchors * classes), dim=1)
+    anchor = scores.amax(dim=2).topk(most, dim=1).indices
+    rows = scores.gather(1, anchor.unsqueeze(-1).expand(-1, -1, classes))
+    values, place = rows.flatten(1).topk(most, dim=1)
+    return values, anchor.gather(1, place // classes) * classes + place % classes
 
 
 def suppress(
     boxes: Tensor,
     scores: Tensor,
     labels: Tensor,
-    overlap: Callable[[Tensor, Tensor, Tensor], Tensor],
+    overlap: Overlap,
 ) -> Tensor:
     """Greedy non-maximum suppression per class, over a batch of candidates sorted by falling score.
 
@@ -95,7 +170,7 @@ def suppress(
     returns: (B, M) bool, those that stay
     """
     pairs = boxes.shape[1] ** 2
-    images = max(1, MOST_PAIRS // max(1, pairs))
+    images = max(1, MOST_PAIRS[boxes.device.type] // max(1, pairs))
     parts = [
         survivors(overlap(*part)) & (part[1] > 0)
         for part in zip(
@@ -106,27 +181,26 @@ def suppress(
 
 
 def suppress_by_class(
-    boxes: Tensor,
-    scores: Tensor,
-    labels: Tensor,
-    overlap: Callable[[Tensor, Tensor, Tensor], Tensor],
+    boxes: Tensor, scores: Tensor, labels: Tensor, overlap: Overlap, most: int
 ) -> Tensor:
-    """What `suppress` finds, in a table with a row a class: many candidates of an image are few of
-    each class, and pairs of two classes are not held."""
-    images, most = labels.shape
+    """What `suppress` finds among the `most` best of each class, in a table with a row a class:
+    many candidates of an image are few of each class, and pairs of two classes are not held."""
+    images, count = labels.shape
     classes = int(labels.max()) + 1
     labels = torch.where(scores > 0, labels, 0)
     counts = torch.zeros(images, classes, dtype=torch.int64, device=labels.device)
     counts.scatter_add_(1, labels, torch.ones_like(labels))
-    counts[:, 0] = 0  # padding
-    width = int(counts.max())
     order = labels.argsort(dim=1, stable=True)  # class by class, the best of each first
     label = labels.gather(1, order)
-    start = counts.cumsum(dim=1) - counts + (labels == 0).sum(dim=1, keepdim=True)
-    rank = torch.arange(most, device=labels.device) - start.gather(1, label)
-    cell = torch.where(label > 0, label * width + rank, 0)  # row 0 takes the padding
-    table = torch.full((images, classes * width), most, device=labels.device)
-    table.scatter_(1, cell, torch.where(label > 0, order, most))
+    rank = torch.arange(count, device=labels.device) - (counts.cumsum(dim=1) - counts).gather(
+        1, label
+    )
+    counts[:, 0] = 0  # padding
+    width = min(most, int(counts.max()))
+    real = (label > 0) & (rank < width)
+    cell = torch.where(real, label * width + rank, 0)  # row 0 takes the others
+    table = torch.full((images, classes * width), count, device=labels.device)
+    table.scatter_(1, cell, torch.where(real, order, count))
     image = torch.arange(images, device=labels.device).unsqueeze(1)
     rows = [
         torch.cat([column, torch.zeros_like(column[:, :1])], dim=1)[image, table].unflatten(
@@ -135,8 +209,8 @@ def suppress_by_class(
         for column in (boxes, scores, labels)
     ]
     kept = suppress(*(column.flatten(0, 1) for column in rows), overlap).view(images, -1)
-    keep = torch.zeros(images, most + 1, dtype=torch.bool, device=labels.device)
-    return keep.scatter_(1, table, kept)[:, :most]
+    keep = torch.zeros(images, count + 1, dtype=torch.bool, device=labels.device)
+    return keep.scatter_(1, table, kept)[:, :count]
 
 
 def overlapping(
@@ -165,12 +239,6 @@ def survivors(over: Tensor) -> Tensor:
         if torch.equal(settled, keep):
             return keep.bool()
         keep = settled
-
-
-def too_few(keep: Tensor, scores: Tensor, wanted: int) -> bool:
-    """Whether an image has fewer than it may show and candidates that nobody looked at."""
-    waiting = scores[:, keep.shape[1]] > 0
-    return bool((waiting & (keep.sum(dim=1) < wanted)).any())
 
 
 def best(keep: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor, most: int) -> Detections:

@@ -7,6 +7,7 @@ from torch import Tensor
 from ssd.ops.boxes import pairwise_iou, to_xyxy
 
 UNMATCHED = -1
+MOST_PAIRS = {"cpu": 1 << 18, "cuda": 1 << 27}  # IoUs held at once: a cache's, a GPU's memory
 
 
 def match(
@@ -24,13 +25,23 @@ def match(
     returns: (B, A) int64 index into G, UNMATCHED for background
     """
     batch, truths, _ = boxes.shape
-    if not truths:
+    if not truths or not batch:
         return torch.full((batch, len(anchors)), UNMATCHED, device=boxes.device)
-    iou = pairwise_iou(boxes, to_xyxy(anchors))
-    iou.masked_fill_(~valid.unsqueeze(-1), 0)
+    corners = to_xyxy(anchors)
+    boxes = boxes * valid.unsqueeze(-1)  # of no area, padding overlaps nothing
+    images = max(1, MOST_PAIRS[boxes.device.type] // (truths * len(anchors)))
+    parts = [match_part(part, corners, iou_threshold, own_anchors) for part in boxes.split(images)]
+    return torch.cat(parts)
+
+
+def match_part(boxes: Tensor, corners: Tensor, iou_threshold: float, own_anchors: bool) -> Tensor:
+    """`match` for as many images as are looked at together. corners: (A, 4) anchors, xyxy"""
+    iou = pairwise_iou(boxes, corners)
     best_iou, matches = iou.max(dim=1)
     matches.masked_fill_(best_iou < iou_threshold, UNMATCHED)
-    return give(matches, *greedy(iou)) if own_anchors else matches
+    if not own_anchors:
+        return matches
+    return give(matches, *(greedy_without_waiting if iou.is_cuda else greedy)(iou))
 
 
 def greedy(iou: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,19 +53,47 @@ def greedy(iou: Tensor) -> tuple[Tensor, Tensor]:
     the longest chain of refusals instead of one a box. Chains are rare, so most batches need one
     round.
 
-    iou: (B, G, A), 0 for padding; not changed
+    iou: (B, G, A), 0 for padding; where boxes were refused, it is 0 for those anchors afterwards
     returns: (B, G) int64 anchors, and (B, G) bool, whether the box has one
     """
     best, anchors = iou.max(dim=2)
     refused = lost(best, anchors, iou.shape[2])
-    if refused.any():
-        iou = iou.clone()
     while refused.any():
         image, box = refused.nonzero(as_tuple=True)
         iou[image, box, anchors[image, box]] = 0
         best[image, box], anchors[image, box] = iou[image, box].max(dim=1)
         refused = lost(best, anchors, iou.shape[2])
     return anchors, best > 0
+
+
+def greedy_without_waiting(iou: Tensor) -> tuple[Tensor, Tensor]:
+    """What `greedy` gives, in a fixed number of rounds: a GPU need not be asked how it went.
+
+    The others hold at most G - 1 anchors, so a box is refused by no more, and looks no further than
+    at its G best.
+    """
+    truths, anchors = iou.shape[1:]
+    ranked, order = sorted_by_iou(iou, min(truths, anchors))
+    ranked = torch.cat([ranked, torch.zeros_like(ranked[..., :1])], dim=2)  # asked everywhere
+    order = torch.cat([order, order[..., :1]], dim=2)
+    turn = torch.zeros_like(order[..., :1])
+    for _ in range(truths):
+        best, asked = (column.gather(2, turn).squeeze(2) for column in (ranked, order))
+        turn = turn + lost(best, asked, anchors).unsqueeze(2)
+    best, asked = (column.gather(2, turn).squeeze(2) for column in (ranked, order))
+    return asked, best > 0
+
+
+def sorted_by_iou(iou: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """The `most` best anchors of each box, and their IoUs; equal IoUs in the order of anchors.
+
+    topk leaves that order open. The bits of floats from 0 on rank as the floats do, so with the
+    place below them every key is another.
+    """
+    last = iou.shape[2] - 1
+    place = torch.arange(last, -1, -1, device=iou.device)
+    keys = ((iou.view(torch.int32).long() << 32) | place).topk(most, dim=2).values
+    return (keys >> 32).int().view(torch.float32), last - (keys & 0xFFFFFFFF)
 
 
 def lost(best: Tensor, anchors: Tensor, num_anchors: int) -> Tensor:

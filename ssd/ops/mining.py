@@ -18,14 +18,24 @@ def per_image(losses: Tensor, positive: Tensor, ratio: float, minimum: int) -> T
     positives, which would otherwise teach nothing
     """
     check(ratio=ratio, minimum=minimum)
-    num_positive = positive.sum(dim=1)
+    num_positive = positive.sum(dim=1, keepdim=True)
     wanted = torch.where(num_positive > 0, num_positive * ratio, minimum).long()
-    wanted = torch.minimum(wanted, (~positive).sum(dim=1))
-    order = (
-        losses.masked_fill(positive, -torch.inf).sort(dim=1, descending=True, stable=True).indices
-    )
-    rank = torch.arange(losses.shape[1], device=losses.device)
-    return torch.zeros_like(positive).scatter_(1, order, rank < wanted.unsqueeze(1))
+    wanted = torch.minimum(wanted, (~positive).sum(dim=1, keepdim=True))
+    return hardest(losses.masked_fill(positive, -torch.inf), wanted)
+
+
+def hardest(losses: Tensor, wanted: Tensor) -> Tensor:
+    """The `wanted` (B, 1) highest of each row, of equal ones the first. A loss that is no number is
+    among them, so that it is seen."""
+    if not losses.numel():
+        return torch.zeros_like(losses, dtype=torch.bool)
+    # A GPU is not asked how many are wanted: it would have to be waited for.
+    most = losses.shape[1] if losses.is_cuda else max(1, int(wanted.max()))
+    ordered = losses.topk(most, dim=1).values
+    last = ordered.gather(1, (wanted - 1).clamp(min=0))
+    above, equal = ~(losses <= last), losses == last
+    spare = wanted - above.sum(dim=1, keepdim=True)
+    return (above | equal & (equal.cumsum(dim=1) <= spare)) & (wanted > 0)
 
 
 def over_batch(losses: Tensor, positive: Tensor, ratio: float, minimum: int) -> Tensor:

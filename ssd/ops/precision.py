@@ -58,11 +58,14 @@ def precision_recall(
     inclusive: boxes are the devkit's own, whose last pixel is inside: a width is xmax - xmin + 1.
         Half-open boxes give the same numbers by the plain difference.
     """
-    detections = _ranked(detections)
-    right, wrong = _judge(truths, detections, num_classes, iou_threshold, inclusive)
+    order = _ranked(detections)
+    overlaps, best = (
+        column[order] for column in _best_truths(truths, detections, num_classes, inclusive)
+    )
+    right, wrong = _judge(overlaps, best, truths.difficult, iou_threshold)
     num_truths = torch.bincount(truths.labels[~truths.difficult], minlength=num_classes)
     sizes = torch.bincount(detections.labels, minlength=num_classes).tolist()
-    columns = (column.split(sizes)[1:] for column in (right, wrong, detections.scores))
+    columns = (column.split(sizes)[1:] for column in (right, wrong, detections.scores[order]))
     return [_curve(*row) for row in zip(*columns, num_truths.tolist()[1:], strict=True)]
 
 
@@ -85,32 +88,28 @@ def average_precision(curves: list[Curve], rule: Rule) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def _ranked(detections: DetectionColumns) -> DetectionColumns:
-    """By class, within it by falling score, within that by image; each sort keeps earlier order."""
+def _ranked(detections: DetectionColumns) -> Tensor:
+    """Rows by class, within it by falling score, within that by image, within that as they were."""
     order = torch.argsort(detections.images, stable=True)
     order = order[torch.argsort(detections.scores[order], descending=True, stable=True)]
-    order = order[torch.argsort(detections.labels[order], stable=True)]
-    return DetectionColumns(*(column[order] for column in detections))
+    return order[torch.argsort(detections.labels[order], stable=True)]
 
 
 def _judge(
-    truths: TruthColumns,
-    detections: DetectionColumns,
-    num_classes: int,
-    iou_threshold: float,
-    inclusive: bool,
+    overlaps: Tensor, best: Tensor, difficult: Tensor, iou_threshold: float
 ) -> tuple[Tensor, Tensor]:
     """Masks (N,) of the right and of the wrong among ranked detections; some are neither.
 
     A detection is held against the truth of its class that it overlaps most, difficult or not,
     claimed or not: a lesser overlap with a free truth does not save a duplicate.
+
+    overlaps, best: (N,) as from `_best_truths`, ranked; difficult: (G,)
     """
-    overlaps, best = _best_truths(truths, detections, num_classes, inclusive)
     hits = (overlaps >= iou_threshold).nonzero().squeeze(1)
-    spared = truths.difficult[best[hits]]
+    spared = difficult[best[hits]]
     claims = hits[~spared]
     nobody = len(overlaps)
-    first = torch.full_like(truths.labels, nobody)
+    first = torch.full_like(difficult, nobody, dtype=best.dtype)
     first = first.scatter_reduce(0, best[claims], claims, "amin")  # ranked: the lowest is the best
     right = torch.zeros_like(overlaps, dtype=torch.bool)
     right[first[first < nobody]] = True
@@ -124,18 +123,27 @@ def _best_truths(
 ) -> tuple[Tensor, Tensor]:
     """The greatest IoU (N,) of each detection and the first truth (N,) that has it.
 
-    Without any truth of the class in the image: IoU 0 and a truth that means nothing.
+    Without any truth of the class in the image: IoU 0 and a truth that means nothing. The IoU of
+    two boxes without area is no number.
     """
     truth_keys, order = torch.sort(truths.images * num_classes + truths.labels, stable=True)
     truth_boxes = truths.boxes[order].double()
+    overlaps = truth_boxes.new_zeros(len(detections.labels))
+    best = torch.zeros_like(detections.labels)
     keys = detections.images * num_classes + detections.labels
-    boxes = detections.boxes.double()
-    blocks = [
-        _join(truth_keys, truth_boxes, *block, inclusive)
-        for block in zip(keys.split(BLOCK), boxes.split(BLOCK), strict=True)
-    ]
-    overlaps, best = (torch.cat(column) for column in zip(*blocks, strict=True))
-    return overlaps, torch.cat([order, order.new_zeros(1)])[best]
+    for rows in _reachable(truth_keys, keys).split(BLOCK):
+        found = detections.boxes[rows].double()
+        overlaps[rows], places = _join(truth_keys, truth_boxes, keys[rows], found, inclusive)
+        best[rows] = order[places.clamp(max=len(order) - 1)]
+    return overlaps, best
+
+
+def _reachable(truth_keys: Tensor, keys: Tensor) -> Tensor:
+    """The rows of `keys` that some of `truth_keys`, which rise, are equal to."""
+    if not len(truth_keys):
+        return keys[:0]
+    places = torch.searchsorted(truth_keys, keys).clamp(max=len(truth_keys) - 1)
+    return (truth_keys[places] == keys).nonzero().squeeze(1)
 
 
 def _join(
@@ -143,8 +151,8 @@ def _join(
 ) -> tuple[Tensor, Tensor]:
     """`_best_truths` of a block of n detections, as places among the sorted truths.
 
-    truth_keys: (G,) rising; keys: (n,) equal to a truth's where image and class are
-    returns: IoU (n,), place (n,) in [0, G], G where no key is equal
+    truth_keys: (G,) rising; keys: (n,) equal to a truth's where image and class are, each to some
+    returns: IoU (n,), place (n,) in [0, G), G where the IoU is no number
     """
     starts = torch.searchsorted(truth_keys, keys)
     counts = torch.searchsorted(truth_keys, keys, right=True) - starts
@@ -153,9 +161,9 @@ def _join(
     truth = torch.arange(len(detection), device=keys.device) + shifts[detection]  # (pairs,)
     iou = _iou(boxes[detection], truth_boxes[truth], inclusive)
     most = iou.new_zeros(len(keys)).scatter_reduce(0, detection, iou, "amax")
-    none = len(truth_keys)
-    candidates = truth.masked_fill(iou != most[detection], none)
-    return most, torch.full_like(keys, none).scatter_reduce(0, detection, candidates, "amin")
+    candidates = truth.masked_fill(iou != most[detection], len(truth_keys))
+    places = torch.full_like(keys, len(truth_keys)).scatter_reduce(0, detection, candidates, "amin")
+    return most, places
 
 
 def _iou(boxes: Tensor, others: Tensor, inclusive: bool) -> Tensor:

@@ -4,9 +4,11 @@ A pattern selects weights by name: a whole name, a dotted prefix ("heads" select
 "heads.0.classify.weight") or a shell pattern ("*.bias").
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -70,12 +72,14 @@ def make_optimizer(
     factory: Callable[..., Optimizer],
     lr_factors: Mapping[str, float],
     no_decay: Sequence[str],
+    may_fuse: bool,
 ) -> Optimizer:
     """An optimizer of the weights that train, a group for each pair of rate and decay.
 
     lr_factors: on the optimizer's rate, by pattern; those that select one weight multiply
     no_decay: KINDS of weights without weight decay: "biases", and "norms", which are all other
         weights of one dimension, such as a norm layer's and L2Norm's scales
+    may_fuse: whether the optimizer may be a fused one, see `fastest`
     """
     for kind in no_decay:
         if kind not in KINDS:
@@ -92,12 +96,41 @@ def make_optimizer(
     undecayed = {"weight_decay": 0.0}
     parts = [{"params": p} | ({} if decays else undecayed) for (_, decays), p in groups.items()]
     try:
-        optimizer = factory(parts)
+        optimizer = fastest(factory, may_fuse)(parts)
     except (TypeError, ValueError) as error:  # torch's checks of its numbers
         raise ConfigError(f"optimizer: {error}") from error
     for group, (factor, _) in zip(optimizer.param_groups, groups, strict=True):
         group["lr"] *= factor
     return optimizer
+
+
+def fastest(factory: Callable[..., Optimizer], may_fuse: bool) -> Callable[..., Optimizer]:
+    """`factory` for torch's fused form, which walks once over all weights, where torch has one and
+    the factory does not say which form it wants."""
+    forms = {
+        name: parameter.default
+        for name, parameter in inspect.signature(factory).parameters.items()
+        if name in ("fused", "foreach")
+    }
+    if forms.get("fused") and not may_fuse:
+        raise ConfigError(
+            "optimizer.fused=true cannot clip gradients in mixed precision, nor train in 16-mixed; "
+            "leave it out, or use trainer.gradient_clip_val=null and precision=bf16-mixed"
+        )
+    undecided = "fused" in forms and all(form is None for form in forms.values())
+    return partial(factory, fused=True) if undecided and may_fuse else factory
+
+
+def place_steps(optimizer: Optimizer) -> None:
+    """Counts of steps to where the optimizer's form wants them: a fused or capturable one on the
+    device of its weights, the others on the CPU. A checkpoint's are where its own run's form wanted
+    them."""
+    for group in optimizer.param_groups:
+        on_device = group.get("fused") or group.get("capturable")
+        for weight in group["params"]:
+            state = optimizer.state.get(weight, {})
+            if isinstance(state.get("step"), Tensor):
+                state["step"] = state["step"].to(weight.device if on_device else "cpu")
 
 
 def rate_factors(names: Iterable[str], lr_factors: Mapping[str, float]) -> dict[str, float]:

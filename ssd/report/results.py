@@ -4,7 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from ssd.report.table import Row, class_table
 log = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "pycocotools")
+COCO_EXTRA = "faster-coco-eval"  # gives the COCO numbers where it is installed
 
 
 class Scored(NamedTuple):
@@ -26,7 +27,7 @@ class Scored(NamedTuple):
 def write_results(folder: Path, results: Mapping[str, Any], scored: Scored | None) -> None:
     """Write results.json; with `scored` also predictions.json and ground_truth.json, which any COCO
     tool scores to the same numbers, and print the table of classes."""
-    versions = {name: version(name) for name in PACKAGES}
+    versions = {name: installed(name) for name in (*PACKAGES, COCO_EXTRA)}
     classes = scored and scored.table
     content = {**results, "classes": classes, "versions": versions}
     write_json(folder / "results.json", content, indent=1)
@@ -34,6 +35,14 @@ def write_results(folder: Path, results: Mapping[str, Any], scored: Scored | Non
         write_json(folder / "predictions.json", scored.predictions, indent=None)
         write_json(folder / "ground_truth.json", scored.ground_truth, indent=None)
         log.info("%s", class_table(scored.table))
+
+
+def installed(name: str) -> str | None:
+    """The version of a package; None where it is missing."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def write_json(path: Path, content: Any, indent: int | None) -> None:

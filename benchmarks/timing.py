@@ -1,0 +1,106 @@
+"""Two ways of doing the same work, timed in turn: machines are noisy, ratios less so."""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+OURS = "ours"
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Timed(NamedTuple):
+    """One piece of work, done by each side in turn.
+
+    part, case: what it is; unit: what one piece of the work is called; work: pieces of a round
+    seconds: of every round, by side; "ours" is one
+    """
+
+    part: str
+    case: str
+    unit: str
+    work: int
+    seconds: dict[str, list[float]]
+
+    def rate(self, side: str) -> float:
+        """Pieces of work a second."""
+        return self.work / statistics.median(self.seconds[side])
+
+    def ratio(self, side: str) -> float:
+        """How many times faster ours is: the median over pairs of neighbouring rounds."""
+        return statistics.median(self.pairs(side))
+
+    def interval(self, side: str) -> tuple[float, float]:
+        """What holds the median of `ratio` with 95 % confidence, or as near as few pairs allow:
+        order statistics, which assume nothing of the noise."""
+        pairs = sorted(self.pairs(side))
+        outside = cut(len(pairs))
+        return pairs[outside], pairs[-1 - outside]
+
+    def pairs(self, side: str) -> list[float]:
+        both = zip(self.seconds[OURS], self.seconds[side], strict=True)
+        return [theirs / ours for ours, theirs in both]
+
+    def content(self) -> dict[str, Any]:
+        """Everything as plain data."""
+        others = [side for side in self.seconds if side != OURS]
+        return self._asdict() | {
+            "rates": {side: self.rate(side) for side in self.seconds},
+            "ratios": {side: [self.ratio(side), *self.interval(side)] for side in others},
+        }
+
+
+def cut(count: int) -> int:
+    """How many values at each end lie outside a 95 % interval of the median."""
+    outside, tail = 0, 0.5**count
+    while 2 * (tail + math.comb(count, outside + 1) * 0.5**count) <= 0.05:
+        outside += 1
+        tail += math.comb(count, outside) * 0.5**count
+    return outside
+
+
+def in_turn(
+    part: str,
+    case: str,
+    unit: str,
+    work: int,
+    sides: Mapping[str, Callable[[], object]],
+    rounds: int,
+) -> Timed:
+    """Every side once to warm up, then `rounds` times each, one after another."""
+    seconds = {side: [] for side in sides}
+    for run in sides.values():
+        run()
+    for _ in range(rounds):
+        for side, run in sides.items():
+            seconds[side].append(time_of(run))
+    return Timed(part, case, unit, work, seconds)
+
+
+def time_of(run: Callable[[], object]) -> float:
+    wait()
+    start = time.perf_counter()
+    run()
+    wait()
+    return time.perf_counter() - start
+
+
+def wait() -> None:
+    """Until the device has done what it was asked for."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+
+
+def lines(results: Iterable[Timed]) -> Iterable[str]:
+    """A table: ours, and each other side with how many times faster ours is."""
+    for result in results:
+        yield f"{result.part}, {result.case}"
+        for side in result.seconds:
+            rate = f"  {side:44}{result.rate(side):10.4g} {result.unit}/s"
+            if side != OURS:
+                low, high = result.interval(side)
+                rate += f"   ours is {result.ratio(side):.2f}x ({low:.2f} to {high:.2f})"
+            yield rate
