@@ -131,7 +131,7 @@ def records(number: int) -> Callable[[], None]:
 
     def step() -> None:
         report = Report(dict.fromkeys(POLICIES, "raise"))
-        out = held_out(columns)
+        out = held_out(columns, "test")
         for part in (columns.subset(out), columns.subset(~out)):
             to_annotations(part, columns.vocabulary, report)
 
