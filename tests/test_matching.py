@@ -6,7 +6,13 @@ from torchvision.models.detection._utils import SSDMatcher
 
 from ssd.ops import matching
 from ssd.ops.boxes import pairwise_iou, to_cxcywh, to_xyxy
-from ssd.ops.matching import UNMATCHED, greedy_without_waiting, match
+from ssd.ops.matching import (
+    UNMATCHED,
+    greedy_without_waiting,
+    match,
+    nearest,
+    nearest_without_waiting,
+)
 
 ANCHORS = to_cxcywh(torch.tensor([[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1], [0.5, 0, 1, 0.5]]))
 
@@ -151,3 +157,11 @@ def test_many_images_match_as_each_does_alone() -> None:
         match(boxes[i : i + 1], valid[i : i + 1], anchors, 0.5, own_anchors=True) for i in range(40)
     ]
     assert torch.equal(together, torch.cat(alone))
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.75, 0.875])
+def test_the_nearest_box_of_an_anchor_is_the_same_in_both_forms(threshold: float) -> None:
+    iou = torch.rand(3, 7, 200, generator=torch.Generator().manual_seed(0)).mul(8).floor() / 8
+    found = nearest(iou, threshold)
+    assert torch.equal(found, nearest_without_waiting(iou, threshold))
+    assert (found == UNMATCHED).any()

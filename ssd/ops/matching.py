@@ -37,11 +37,26 @@ def match(
 def match_part(boxes: Tensor, corners: Tensor, iou_threshold: float, own_anchors: bool) -> Tensor:
     """`match` for as many images as are looked at together. corners: (A, 4) anchors, xyxy"""
     iou = pairwise_iou(boxes, corners)
-    best_iou, matches = iou.max(dim=1)
-    matches.masked_fill_(best_iou < iou_threshold, UNMATCHED)
+    matches = (nearest_without_waiting if iou.is_cuda else nearest)(iou, iou_threshold)
     if not own_anchors:
         return matches
     return give(matches, *(greedy_without_waiting if iou.is_cuda else greedy)(iou))
+
+
+def nearest(iou: Tensor, iou_threshold: float) -> Tensor:
+    """The box that each anchor overlaps most, from a threshold on, else UNMATCHED. (B, G, A) to
+    (B, A). Which box it is, which takes longer than how much, is asked of few anchors."""
+    best = iou.amax(dim=1)
+    matches = torch.full_like(best, UNMATCHED, dtype=torch.int64)
+    image, anchor = (best >= iou_threshold).nonzero(as_tuple=True)
+    matches[image, anchor] = iou[image, :, anchor].argmax(dim=1)
+    return matches
+
+
+def nearest_without_waiting(iou: Tensor, iou_threshold: float) -> Tensor:
+    """What `nearest` gives, in shapes that do not depend on the boxes, for a GPU."""
+    best, matches = iou.max(dim=1)
+    return matches.masked_fill_(best < iou_threshold, UNMATCHED)
 
 
 def greedy(iou: Tensor) -> tuple[Tensor, Tensor]:
