@@ -36,7 +36,7 @@ make = partial(instantiate, _convert_="all")  # no object ever sees a config
 def benchmark(cfg: DictConfig) -> None:
     # here, so that --help and tab completion need not wait for torch
     from benchmarks import figures, growth
-    from benchmarks.timing import lines
+    from benchmarks.timing import lines, machine
     from ssd.report.results import write_json
 
     cli.at_least(cfg, {"rounds": 1})
@@ -47,17 +47,16 @@ def benchmark(cfg: DictConfig) -> None:
         for result in measured(part, cfg.rounds, data):
             results.append(result)
             log.info("%s", "\n".join(lines([result])))
-    points = list(growth.measure()) if GROWTH in parts else []
-    for point in points:
-        log.info("%s", growth.line(point))
-    content = {
-        "results": [result.content() for result in results],
-        GROWTH: [point._asdict() for point in points],
-    }
-    write_json(folder / "benchmark.json", content, indent=1)
-    if results:
-        figures.plot_ratios(results, folder / "benchmark.png")
-    if points:
+            # after each, as what follows takes minutes and may fail
+            content = {**machine(), "results": [result.content() for result in results]}
+            write_json(folder / "benchmark.json", content, indent=1)
+            figures.plot_ratios(results, folder / "benchmark.png")
+    if GROWTH in parts:
+        points = []
+        for point in growth.measure():
+            points.append(point)
+            log.info("%s", growth.line(point))
+        write_json(folder / "growth.json", [point._asdict() for point in points], indent=1)
         figures.plot_growth(points, folder / "growth.png")
 
 

@@ -75,6 +75,10 @@ def check(ours: Detections, theirs: list[dict[str, Tensor]]) -> None:
         count = len(found["scores"])
         kept = ours.scores[image] > 0
         assert int(kept.sum()) == count, (int(kept.sum()), count)
+        # sorted: scores that differ by rounding alone may change places
+        assert sorted(ours.labels[image, :count].tolist()) == sorted(found["labels"].tolist())
+        boxes = (ours.boxes[image, :count] * SIDE).sort(dim=0).values
+        torch.testing.assert_close(boxes, found["boxes"].sort(dim=0).values, rtol=0, atol=0.01)
         torch.testing.assert_close(
             ours.scores[image, :count], found["scores"], rtol=1e-5, atol=1e-6
         )

@@ -1,5 +1,6 @@
-"""Files to boxes, beside torchvision's own path: both networks with random weights, in bf16."""
+"""Files to boxes, beside torchvision's own path: one network with random weights, in bf16."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -9,12 +10,13 @@ from torch.utils.data import DataLoader
 from torchvision.io import decode_image
 from torchvision.models.detection import ssd300_vgg16
 
-from benchmarks.configuring import ssd300
 from benchmarks.timing import DEVICE, OURS, Timed, in_turn
 from ssd.data.dataset import DetectionDataset, collate
 from ssd.datamodule import DetectionDataModule
+from ssd.models import SSD
 from ssd.ops.detecting import detect
-from ssd.records import Detections
+from ssd.weights.checkpoints import build_network
+from ssd.weights.loading import load_checkpoint
 
 CLASSES, BATCH, BATCHES = 21, 8, 3
 WORKERS = 2
@@ -24,19 +26,30 @@ BACKGROUND = 8.0  # on its logit, so that there are as few candidates as a train
 def measure(rounds: int, data: DetectionDataModule) -> Iterator[Timed]:
     dataset = data.dataset("train", training=False)
     chosen = [index % len(dataset) for index in range(BATCH * BATCHES)]
+    model = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=CLASSES)
+    with torch.no_grad():
+        for layer in model.head.classification_head.module_list:
+            layer.bias.view(-1, CLASSES)[:, 0] += BACKGROUND
     sides = {
-        OURS: ours(dataset, chosen),
-        "torchvision, bf16, channels_last": torchvisions(dataset, chosen),
+        OURS: ours(converted(model), dataset, chosen),
+        "torchvision, bf16, channels_last": torchvisions(model, dataset, chosen),
     }
     case = f"batches of {BATCH}, bf16"
     yield in_turn("inference", case, "images", len(chosen), sides, rounds)
 
 
-def ours(dataset: DetectionDataset, chosen: list[int]) -> Callable[[], list[Detections]]:
-    network = ssd300(CLASSES).to(DEVICE, memory_format=torch.channels_last).eval()
-    with torch.no_grad():
-        for head in network.heads.values():
-            head.classify.bias.view(-1, CLASSES)[:, 0] += BACKGROUND
+def converted(model: torch.nn.Module) -> SSD:
+    """Our network with torchvision's weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "torchvision.pth"
+        torch.save(model.state_dict(), path)
+        return build_network(
+            load_checkpoint(path, classes=[f"class {n}" for n in range(1, CLASSES)])
+        )
+
+
+def ours(network: SSD, dataset: DetectionDataset, chosen: list[int]) -> Callable[[], list]:
+    network = network.to(DEVICE, memory_format=torch.channels_last).eval()
     find = partial(
         detect,
         anchors=network.anchors,
@@ -57,7 +70,7 @@ def ours(dataset: DetectionDataset, chosen: list[int]) -> Callable[[], list[Dete
     )
 
     @torch.inference_mode()
-    def run() -> list[Detections]:
+    def run() -> list:
         found = []
         for batch in loader:
             with torch.autocast(DEVICE, torch.bfloat16):
@@ -68,12 +81,10 @@ def ours(dataset: DetectionDataset, chosen: list[int]) -> Callable[[], list[Dete
     return run
 
 
-def torchvisions(dataset: DetectionDataset, chosen: list[int]) -> Callable[[], list]:
-    model = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=CLASSES)
+def torchvisions(
+    model: torch.nn.Module, dataset: DetectionDataset, chosen: list[int]
+) -> Callable[[], list]:
     model = model.to(DEVICE, memory_format=torch.channels_last).eval()
-    with torch.no_grad():
-        for layer in model.head.classification_head.module_list:
-            layer.bias.view(-1, CLASSES)[:, 0] += BACKGROUND
     files = [Path(dataset.annotations.files[index]) for index in chosen]
 
     @torch.inference_mode()

@@ -41,7 +41,7 @@ def measure(rounds: int, data: DetectionDataModule) -> Iterator[Timed]:
 def torchvisions(
     dataset: DetectionDataset, chosen: Sequence[int], pillow: bool, resize: bool
 ) -> Callable[[], list[Tensor]]:
-    transform = recipe((SIDE, SIDE) if resize else None, pillow)
+    transform = recipe((SIDE, SIDE) if resize else None, pillow, scale=not resize)
     files = [Path(dataset.annotations.files[index]) for index in chosen]
     targets = [target(dataset, index) for index in chosen]
 

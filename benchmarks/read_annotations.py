@@ -85,8 +85,8 @@ def read(root: Path, path: Path) -> tuple[Annotations, dict[str, float]]:
     report = Report(dict.fromkeys(POLICIES, "raise"))
     seconds = {}
     start = time.process_time()
-    table, columns = Table(path.name, report, first_pixel=0), Columns()
-    table.parse(path)
+    table, columns = Table(path, report, first_pixel=0), Columns()
+    table.parse()
     seconds["JSON"] = time.process_time() - start
     start = time.process_time()
     columns.extend(table.records(root, image_folders(root, "train2017", path)))

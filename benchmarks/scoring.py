@@ -130,12 +130,14 @@ def overlap(box: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def without_extra(run: Callable[[], np.ndarray]) -> np.ndarray:
     """As where faster-coco-eval is not installed."""
-    extra = sys.modules[EXTRA]
+    extra = sys.modules.get(EXTRA)
     sys.modules[EXTRA] = None
     try:
         return run()
     finally:
-        sys.modules[EXTRA] = extra
+        del sys.modules[EXTRA]
+        if extra:
+            sys.modules[EXTRA] = extra
 
 
 def case(what: str, run: Callable[[], object]) -> str:

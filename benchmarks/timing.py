@@ -1,9 +1,11 @@
 """Two ways of doing the same work, timed in turn: machines are noisy, ratios less so."""
 
 import math
+import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import torch
@@ -51,6 +53,15 @@ class Timed(NamedTuple):
             "rates": {side: self.rate(side) for side in self.seconds},
             "ratios": {side: [self.ratio(side), *self.interval(side)] for side in others},
         }
+
+
+def machine() -> dict[str, Any]:
+    """What the seconds are of."""
+    return {
+        "device": torch.cuda.get_device_name() if DEVICE == "cuda" else platform.processor(),
+        "threads": torch.get_num_threads(),
+        "versions": {name: version(name) for name in ("torch", "torchvision", "numpy")},
+    }
 
 
 def cut(count: int) -> int:

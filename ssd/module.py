@@ -160,12 +160,14 @@ class SSDModule(pl.LightningModule):
                 "train/lr": divisor.new_full((), self.rate(optimizer)),
             }
         )
-        self.measured = self.due
+        # clipped gradients could not be measured later
+        self.measured = self.due or bool(self.trainer.gradient_clip_val)
         if self.measured:
             self.log_norms(optimizer)
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """The step that a run is stopped at is logged, due or not."""
+        """The step that a run is stopped at is logged, due or not; its decay is then of the weights
+        after it."""
         if self.trainer.should_stop and not self.measured:
             self.log_norms(self.optimizers(use_pl_optimizer=False))
 

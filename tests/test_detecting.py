@@ -88,7 +88,7 @@ def test_a_batch_in_parts_gives_what_it_gives_as_a_whole(monkeypatch: pytest.Mon
     predictions = random_predictions(9)
     predictions.logits[1, :, 0] += 6  # so that the parts differ in their number of detections
     whole = detect(predictions, ANCHORS, **SETTINGS)
-    monkeypatch.setitem(detecting.MOST_SCORES, "cpu", 1)
+    monkeypatch.setattr(detecting, "SCORES_CPU", 1)
     parts = detect(predictions, ANCHORS, **SETTINGS)
     assert all(torch.equal(*pair) for pair in zip(whole, parts, strict=True))
 

@@ -267,3 +267,17 @@ def test_costs_of_all_anchors_masked_are_those_of_the_anchors_that_count(
     for picked, masked in zip(*found, strict=True):
         if picked is not None or masked is not None:
             torch.testing.assert_close(masked, picked, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("box", ["smooth_l1", "giou"])
+def test_what_is_said_of_anchors_that_do_not_count_gives_no_gradient(box: str) -> None:
+    loss = instantiate(configured("multibox", f"loss/box={box}"), _convert_="all")
+    for pick in (True, False):
+        logits, offsets = (column.detach().clone() for column in predictions())
+        far = ANCHORS[:, :2].sum(dim=1).argmax()  # matches no box
+        offsets[:, far, 2:] = 250  # its exponential is infinite
+        leaves = Predictions(logits.requires_grad_(), offsets.requires_grad_())
+        sums = loss.sums(leaves, batch(), ANCHORS, pick=pick)
+        (sums["class"] + sums["box"]).backward()
+        assert leaves.offsets.grad.isfinite().all()
+        assert leaves.logits.grad.isfinite().all()

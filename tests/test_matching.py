@@ -151,7 +151,7 @@ def test_many_images_match_as_each_does_alone() -> None:
     boxes = torch.cat([low, low + 0.05 + 0.25 * torch.rand(40, 30, 2, generator=generator)], dim=2)
     valid = torch.arange(30) < torch.arange(40).unsqueeze(1)
     anchors = torch.rand(2000, 4, generator=generator) * 0.5 + 0.05
-    assert 40 * 30 * len(anchors) > 2 * matching.MOST_PAIRS["cpu"]
+    assert 40 * 30 * len(anchors) > 2 * matching.CACHE
     together = match(boxes, valid, anchors, 0.5, own_anchors=True)
     alone = [
         match(boxes[i : i + 1], valid[i : i + 1], anchors, 0.5, own_anchors=True) for i in range(40)
@@ -165,3 +165,22 @@ def test_the_nearest_box_of_an_anchor_is_the_same_in_both_forms(threshold: float
     found = nearest(iou, threshold)
     assert torch.equal(found, nearest_without_waiting(iou, threshold))
     assert (found == UNMATCHED).any()
+
+
+def test_a_chain_of_refusals_ends_as_the_greedy_choice_does() -> None:
+    iou = torch.tensor([[1, 0, 0, 0], [0.9, 0.8, 0, 0], [0.6, 0.7, 0.5, 0], [0.3, 0.35, 0.4, 0.2]])
+    asked, owned = greedy_without_waiting(iou.unsqueeze(0))
+    assert owned.all()
+    assert asked.tolist() == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_long_chains_of_refusals_end_as_the_greedy_choice_does(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    columns = torch.rand(4, 1, 14, generator=generator)  # all boxes rank the anchors nearly alike
+    iou = columns + 0.1 * torch.rand(4, 12, 14, generator=generator)
+    iou = (iou * 20).floor() / 20
+    asked, owned = greedy_without_waiting(iou)
+    expected, expected_owned = matching.greedy(iou.clone())
+    assert torch.equal(owned, expected_owned)
+    assert torch.equal(asked[owned], expected[owned])

@@ -181,6 +181,29 @@ def test_an_optimizer_that_may_not_be_fused_is_plain_and_says_so_where_it_is_ask
         fastest(partial(factory, fused=True), may_fuse=False)
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_weights_that_join_later_start_their_momentum_then(fused: bool) -> None:
+    networks = [Tiny(), Tiny()]
+    networks[1].load_state_dict(networks[0].state_dict())
+    factory = partial(SGD, lr=0.1, momentum=0.9)
+    theirs = SGD(networks[1].parameters(), lr=0.1, momentum=0.9, foreach=False)
+    ours = make_optimizer(networks[0], factory, {}, [], may_fuse=fused)
+    assert bool(ours.param_groups[0]["fused"]) is fused
+    for step in range(4):
+        for network, optimizer in zip(networks, (ours, theirs), strict=True):
+            for name, weight in network.named_parameters():
+                late = name.startswith("features") and step < 2
+                weight.grad = None if late else weight.detach().clone()
+            optimizer.step()
+    for weight, expected in zip(*(n.parameters() for n in networks), strict=True):
+        torch.testing.assert_close(weight, expected)
+
+
+def test_momentum_with_dampening_is_not_fused() -> None:
+    factory = partial(SGD, lr=0.1, momentum=0.9, dampening=0.5)
+    assert not fastest(factory, may_fuse=True)([nn.Parameter(torch.ones(2))]).defaults["fused"]
+
+
 def test_what_cannot_be_is_refused() -> None:
     network = Tiny()
     with pytest.raises(ConfigError, match=r"no_decay=bias: give any of biases, norms"):

@@ -43,3 +43,10 @@ def test_a_text_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.txt")
     with pytest.raises(ValueError, match=r"a\.txt: is no file"):
         read_text(tmp_path, tmp_path / "a.txt", most=9)
+
+
+@pytest.mark.parametrize("name", ["x" * 256 + ".jpg", "ä" * 128, "a/" * 2100 + "b"])
+def test_what_no_file_can_be_called_is_refused_in_one_short_line(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^list\.txt:1: .{1,210} is longer than any file's path$"):
+        inside(ROOT, name, "list.txt:1")
+    assert inside(ROOT, "x" * 255, "list.txt:1")

@@ -9,6 +9,7 @@ from reprlib import Repr
 ELSEWHERE = re.compile(r"[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]*://")  # a drive, or a URL
 # Names that stores of linked files give: by a hash of the content, as git-annex, DVC, Hugging Face
 CONTENT = re.compile(r"(.*--)?[0-9a-f]{30,128}(\.\w+)*")
+LONGEST_PATH, LONGEST_FILE_NAME = 4095, 255  # bytes, Linux's
 LONGEST_NAME = 200  # characters of a class's name
 SHORT = Repr()
 SHORT.maxstring = 200
@@ -28,6 +29,9 @@ def inside(root: Path, name: str, where: str, home: Path | None = None) -> Path:
         raise ValueError(
             f"{where}: {shown(name)} leaves the data folder {root}; paths are relative to it"
         )
+    encoded = path.encode("utf-8", "surrogatepass")
+    if len(encoded) > LONGEST_PATH or max(map(len, encoded.split(b"/"))) > LONGEST_FILE_NAME:
+        raise ValueError(f"{where}: {shown(name)} is longer than any file's path")
     return root / Path(path).relative_to(top)
 
 

@@ -110,13 +110,16 @@ class MultiBoxLoss(nn.Module):
                 anchors[anchor],
             )
         else:
-            classes = self.classes(logits.flatten(0, 1), targets.flatten())
+            used_logits = torch.where(used.unsqueeze(2), logits, 0)
+            classes = self.classes(used_logits.flatten(0, 1), targets.flatten())
             classes = torch.where(used.flatten(), classes, 0)
             # an anchor without a box stands for itself: nothing that costs becomes infinite
             own = to_xyxy(anchors).expand_as(offsets)
             found = boxes.gather(1, truth.unsqueeze(2).expand_as(offsets))
             found = torch.where(positive.unsqueeze(2), found, own)
-            columns = (offsets, found, anchors.expand_as(offsets))
+            # and what a network says there gives no gradient, also where it is infinite
+            used_offsets = torch.where(positive.unsqueeze(2), offsets, 0)
+            columns = (used_offsets, found, anchors.expand_as(offsets))
             box = self.box(*(column.flatten(0, 1) for column in columns))
             box = torch.where(positive.flatten(), box, 0)
         return {

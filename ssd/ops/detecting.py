@@ -13,8 +13,9 @@ from ssd.records import BACKGROUND, Detections, Predictions
 
 FIRST_LOOK = 384  # candidates of an image tried first; more only where suppression leaves too few
 MORE = 8  # times as many at each further look
-MOST_PAIRS = {"cpu": 1 << 18, "cuda": 1 << 24}  # IoUs held at once: a cache's, a GPU's memory
-MOST_SCORES = {"cpu": 1 << 22, "cuda": 1 << 28}  # likewise
+# What is held at once, on a CPU and on a GPU: what its cache, or its memory, takes.
+PAIRS_CPU, PAIRS_GPU = 1 << 18, 1 << 24  # IoUs
+SCORES_CPU, SCORES_GPU = 1 << 22, 1 << 28
 
 Overlap = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -51,7 +52,8 @@ def detect(
         activation=activation,
     )
     logits, offsets = predictions
-    images = max(1, MOST_SCORES[logits.device.type] // logits[0].numel()) if len(logits) else 1
+    most = SCORES_CPU if logits.device.type == "cpu" else SCORES_GPU
+    images = max(1, most // logits[0].numel()) if len(logits) else 1
     parts = zip(logits.split(images), offsets.split(images), strict=True)
     return together([part(*few) for few in parts])
 
@@ -66,45 +68,71 @@ def detect_part(
     detections_per_image: int,
     clip_boxes: bool,
     activation: str,
+    most: int = FIRST_LOOK,
 ) -> Detections:
     """`detect` for as many images as are looked at together.
 
     Suppression goes by falling score, so what it says of the best candidates does not depend on the
-    others: few are looked at first, and more only where too few of them stay.
+    others: the `most` best are looked at first, and more only in images where too few of them stay.
     """
-    scores = class_scores(logits, activation)
-    most = FIRST_LOOK
-    while True:
-        found = candidates(scores, score_threshold, most)
-        rows = found.anchors.unsqueeze(-1).expand(-1, -1, 4)
-        boxes = to_xyxy(decode(offsets.gather(1, rows), anchors[found.anchors]))
-        boxes = boxes.clamp(0, 1) if clip_boxes else boxes
-        if boxes.shape[1] <= min(FIRST_LOOK, candidates_per_class):
-            keep = suppress(boxes, found.scores, found.labels, overlap)
-        else:
-            keep = suppress_by_class(
-                boxes, found.scores, found.labels, overlap, candidates_per_class
-            )
-        if not (found.waiting & (keep.sum(dim=1) < detections_per_image)).any():
-            return best(keep, boxes, found.scores, found.labels, detections_per_image)
-        most *= MORE
+    found = candidates(class_scores(logits, activation), score_threshold, most)
+    rows = found.anchors.unsqueeze(-1).expand(-1, -1, 4)
+    boxes = to_xyxy(decode(offsets.gather(1, rows), anchors[found.anchors]))
+    boxes = boxes.clamp(0, 1) if clip_boxes else boxes
+    if boxes.shape[1] <= min(FIRST_LOOK, candidates_per_class):
+        keep = suppress(boxes, found.scores, found.labels, overlap)
+    else:
+        keep = suppress_by_class(boxes, found.scores, found.labels, overlap, candidates_per_class)
+    done = best(keep, boxes, found.scores, found.labels, detections_per_image)
+    waiting = found.waiting & (keep.sum(dim=1) < detections_per_image)
+    if not waiting.any():
+        return done
+    more = detect_part(
+        logits[waiting],
+        offsets[waiting],
+        anchors,
+        score_threshold,
+        candidates_per_class,
+        overlap,
+        detections_per_image,
+        clip_boxes,
+        activation,
+        most * MORE,
+    )
+    return replaced(done, more, waiting)
+
+
+def replaced(found: Detections, others: Detections, images: Tensor) -> Detections:
+    """With other detections of some images. images: (B,) bool, as many true ones as others"""
+    width = max(found.scores.shape[1], others.scores.shape[1])
+    found, others = widened(found, width), widened(others, width)
+    for column, other in zip(found, others, strict=True):
+        column[images] = other
+    return found
+
+
+def widened(found: Detections, width: int) -> Detections:
+    """With padding up to so many detections."""
+    more = width - found.scores.shape[1]
+    return Detections(
+        pad(found.boxes, (0, 0, 0, more)),
+        pad(found.scores, (0, more)),
+        pad(found.labels, (0, more)),
+    )
 
 
 def together(parts: list[Detections]) -> Detections:
     """Detections of several batches as of one."""
     width = max(part.scores.shape[1] for part in parts)
-    wanted = [width - part.scores.shape[1] for part in parts]
-    return Detections(
-        torch.cat([pad(part.boxes, (0, 0, 0, w)) for part, w in zip(parts, wanted, strict=True)]),
-        torch.cat([pad(part.scores, (0, w)) for part, w in zip(parts, wanted, strict=True)]),
-        torch.cat([pad(part.labels, (0, w)) for part, w in zip(parts, wanted, strict=True)]),
-    )
+    wide = [widened(part, width) for part in parts]
+    return Detections(*(torch.cat(column) for column in zip(*wide, strict=True)))
 
 
 def class_scores(logits: Tensor, activation: str) -> Tensor:
     """Probability of every class, 0 for the background. (B, A, C) to (B, A, C). With "sigmoid" each
     class stands for itself and the background's logit says nothing."""
     assert activation in ("softmax", "sigmoid"), activation
+    logits = logits.float()
     scores = logits.softmax(dim=-1) if activation == "softmax" else logits.sigmoid()
     scores[..., BACKGROUND] = 0
     return scores
@@ -170,7 +198,8 @@ def suppress(
     returns: (B, M) bool, those that stay
     """
     pairs = boxes.shape[1] ** 2
-    images = max(1, MOST_PAIRS[boxes.device.type] // max(1, pairs))
+    most = PAIRS_CPU if boxes.device.type == "cpu" else PAIRS_GPU
+    images = max(1, most // max(1, pairs))
     parts = [
         survivors(overlap(*part)) & (part[1] > 0)
         for part in zip(
@@ -208,7 +237,11 @@ def suppress_by_class(
         )
         for column in (boxes, scores, labels)
     ]
-    kept = suppress(*(column.flatten(0, 1) for column in rows), overlap).view(images, -1)
+    rows = [column.flatten(0, 1) for column in rows]
+    kept = rows[1] > 0
+    several = kept[:, 1:].any(dim=1) if width > 1 else kept[:, 0] & False  # others have no rival
+    kept[several] = suppress(*(column[several] for column in rows), overlap)
+    kept = kept.view(images, -1)
     keep = torch.zeros(images, count + 1, dtype=torch.bool, device=labels.device)
     return keep.scatter_(1, table, kept)[:, :count]
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from ssd.ops.boxes import pairwise_iou, to_xyxy
 
 UNMATCHED = -1
-MOST_PAIRS = {"cpu": 1 << 18, "cuda": 1 << 27}  # IoUs held at once: a cache's, a GPU's memory
+CACHE, MEMORY = 1 << 18, 1 << 27  # IoUs held at once: what a CPU's cache, a GPU's memory takes
 
 
 def match(
@@ -29,7 +29,8 @@ def match(
         return torch.full((batch, len(anchors)), UNMATCHED, device=boxes.device)
     corners = to_xyxy(anchors)
     boxes = boxes * valid.unsqueeze(-1)  # of no area, padding overlaps nothing
-    images = max(1, MOST_PAIRS[boxes.device.type] // (truths * len(anchors)))
+    pairs = CACHE if boxes.device.type == "cpu" else MEMORY
+    images = max(1, pairs // (truths * len(anchors)))
     parts = [match_part(part, corners, iou_threshold, own_anchors) for part in boxes.split(images)]
     return torch.cat(parts)
 
@@ -84,19 +85,25 @@ def greedy(iou: Tensor) -> tuple[Tensor, Tensor]:
 def greedy_without_waiting(iou: Tensor) -> tuple[Tensor, Tensor]:
     """What `greedy` gives, in a fixed number of rounds: a GPU need not be asked how it went.
 
-    The others hold at most G - 1 anchors, so a box is refused by no more, and looks no further than
-    at its G best.
+    In each round a box asks for the best anchor that no better box asked for. What an anchor holds
+    only gets better, so each round settles the best pair that is open, or more, and G rounds are
+    enough. The others hold at most G - 1 anchors, so a box looks no further than at its G best.
     """
     truths, anchors = iou.shape[1:]
     ranked, order = sorted_by_iou(iou, min(truths, anchors))
-    ranked = torch.cat([ranked, torch.zeros_like(ranked[..., :1])], dim=2)  # asked everywhere
-    order = torch.cat([order, order[..., :1]], dim=2)
+    own = torch.arange(truths, device=iou.device).view(1, -1, 1)
     turn = torch.zeros_like(order[..., :1])
     for _ in range(truths):
-        best, asked = (column.gather(2, turn).squeeze(2) for column in (ranked, order))
-        turn = turn + lost(best, asked, anchors).unsqueeze(2)
-    best, asked = (column.gather(2, turn).squeeze(2) for column in (ranked, order))
-    return asked, best > 0
+        best, asked = ranked.gather(2, turn).squeeze(2), order.gather(2, turn).squeeze(2)
+        held, holder = holders(best, asked, anchors)
+        held, holder = (
+            column.unsqueeze(1).expand(-1, truths, -1).gather(2, order) for column in (held, holder)
+        )
+        free = (ranked > held) | ((ranked == held) & (own <= holder))
+        free[..., -1] = True  # a box that nothing is left for stays at the last, and loses it
+        turn = free.int().argmax(dim=2, keepdim=True)
+    best, asked = ranked.gather(2, turn).squeeze(2), order.gather(2, turn).squeeze(2)
+    return asked, (best > 0) & ~lost(best, asked, anchors)
 
 
 def sorted_by_iou(iou: Tensor, most: int) -> tuple[Tensor, Tensor]:
@@ -117,14 +124,20 @@ def lost(best: Tensor, anchors: Tensor, num_anchors: int) -> Tensor:
 
     best, anchors: (B, G) IoU and index of the anchor asked for; returns: (B, G) bool
     """
-    wanting = best > 0
+    _, holder = holders(best, anchors, num_anchors)
+    order = torch.arange(best.shape[1], device=best.device)
+    return (best > 0) & (holder.gather(1, anchors) != order)
+
+
+def holders(best: Tensor, anchors: Tensor, num_anchors: int) -> tuple[Tensor, Tensor]:
+    """The highest IoU that each anchor is asked for with, and the first box that does; 0 and G
+    where none does. best, anchors: (B, G); returns: (B, A), both"""
     highest = best.new_zeros(len(best), num_anchors).scatter_reduce(1, anchors, best, "amax")
-    leads = wanting & (best == highest.gather(1, anchors))
-    order = torch.arange(best.shape[1], device=best.device).expand_as(anchors)
+    leads = (best > 0) & (best == highest.gather(1, anchors))
     last = best.shape[1]
+    order = torch.arange(last, device=best.device).expand_as(anchors)
     first = torch.full_like(highest, last, dtype=torch.int64)
-    first = first.scatter_reduce(1, anchors, order.masked_fill(~leads, last), "amin")
-    return wanting & (first.gather(1, anchors) != order)
+    return highest, first.scatter_reduce(1, anchors, order.masked_fill(~leads, last), "amin")
 
 
 def give(matches: Tensor, own: Tensor, owned: Tensor) -> Tensor:

@@ -12,11 +12,12 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 
 from ssd.errors import ConfigError
 from ssd.optim.folding import prefixes
 
+MOMENTUM = "momentum_buffer"  # of torch.optim.SGD
 KINDS = ("biases", "norms")  # of weights that need no decay
 
 
@@ -101,7 +102,19 @@ def make_optimizer(
         raise ConfigError(f"optimizer: {error}") from error
     for group, (factor, _) in zip(optimizer.param_groups, groups, strict=True):
         group["lr"] *= factor
+    if isinstance(optimizer, SGD):
+        optimizer.register_step_pre_hook(start_momentum)
     return optimizer
+
+
+def start_momentum(optimizer: SGD, *_: object) -> None:
+    """A momentum of 0 for weights that have none yet: torch's fused form takes no weights that join
+    later, as those that were frozen. The first step is the same, as there is no dampening."""
+    for group in optimizer.param_groups:
+        if group["fused"] and group["momentum"]:
+            for weight in group["params"]:
+                if weight.grad is not None and optimizer.state[weight].get(MOMENTUM) is None:
+                    optimizer.state[weight][MOMENTUM] = torch.zeros_like(weight)
 
 
 def fastest(factory: Callable[..., Optimizer], may_fuse: bool) -> Callable[..., Optimizer]:
@@ -118,6 +131,7 @@ def fastest(factory: Callable[..., Optimizer], may_fuse: bool) -> Callable[..., 
             "leave it out, or use trainer.gradient_clip_val=null and precision=bf16-mixed"
         )
     undecided = "fused" in forms and all(form is None for form in forms.values())
+    undecided = undecided and not getattr(factory, "keywords", {}).get("dampening")
     return partial(factory, fused=True) if undecided and may_fuse else factory
 
 

@@ -86,7 +86,7 @@ def described_splits(root: Path, content: dict[str, Any], path: Path) -> dict[st
     `root`, which is where the data set is now.
     """
     base = root / str(content.get("path", ""))
-    if not base.is_dir() or not is_inside(root, base):
+    if not os.path.isdir(base) or not is_inside(root, base):  # False also for what is too long
         base = root
     splits = {}
     for stage in STAGES:
@@ -107,7 +107,7 @@ def place(root: Path, base: Path, entry: Any, where: str) -> Path:
         raise ValueError(f"{where} is {shown(entry)}, neither a folder nor a list of images")
     name = entry.replace("\\", "/")
     beside = name.removeprefix("../")
-    if not (base / name).exists() and (base / beside).exists():
+    if not os.path.exists(base / name) and os.path.exists(base / beside):
         name = beside
     path = inside(root, name, where, home=base)
     if not path.exists():
