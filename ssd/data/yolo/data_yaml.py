@@ -111,5 +111,5 @@ def place(root: Path, base: Path, entry: Any, where: str) -> Path:
         name = beside
     path = inside(root, name, where, home=base)
     if not path.exists():
-        raise ValueError(f"{where} is {shown(entry)}, but there is no {path}")
+        raise ValueError(f"{where} is {shown(entry)}, but there is no {shown(str(path))[1:-1]}")
     return path
