@@ -45,9 +45,7 @@ def recipe(size: tuple[int, int] | None, pillow: bool = False, scale: bool = Tru
             *([v2.Resize(size), v2.ClampBoundingBoxes()] if size else []),
             *([v2.PILToTensor()] if pillow else []),
             *([v2.ToDtype(torch.float, scale=True)] if scale else []),
-            v2.SanitizeBoundingBoxes(
-                labels_getter=lambda found: (found[1]["labels"], found[1]["difficult"])
-            ),
+            v2.SanitizeBoundingBoxes(labels_getter=columns),
             v2.ToPureTensor(),
         ]
     )

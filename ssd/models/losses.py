@@ -28,7 +28,7 @@ class MultiBoxLoss(nn.Module):
     own_anchors: whether every box also gets an anchor of its own, see `ops.matching.match`
     classes: what an anchor's class costs, one of `models.class_losses`
     mining: which negatives are used, one of `ops.mining`: (losses, positive) to negative
-    box: what the boxes cost, one of `models.box_losses`: (offsets, boxes, anchors) to their sum
+    box: what each box costs, one of `models.box_losses`: (offsets, boxes, anchors) to costs
     box_weight: the paper's alpha
     normalise_by: what the caller divides the sums by, one of DIVISORS
     """
