@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from benchmarks.timing import OURS, Timed, in_turn
-from ssd.metric import VOC_IOU, coco_precision
+from ssd.metric.coco import coco_precision
+from ssd.metric.scores import VOC_IOU
 from ssd.ops.precision import (
     DetectionColumns,
     TruthColumns,

@@ -13,8 +13,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
-from ssd.metric import DetectionMetric, coco_ground_truth, coco_precision, coco_results
-from ssd.metric import score as score_split
+from ssd.metric import DetectionMetric, coco_ground_truth, coco_results
+from ssd.metric.coco import coco_precision
+from ssd.metric.scores import score as score_split
 from ssd.ops.precision import DetectionColumns, TruthColumns
 from ssd.records import Annotations, Detections
 
