@@ -20,6 +20,7 @@ make = partial(instantiate, _convert_="all")  # no object ever sees a config
 @cli.one_line_errors
 def evaluate(cfg: DictConfig) -> None:
     # here, so that --help and tab completion need not wait for torch
+    from ssd.memory import keep_freed_memory
     from ssd.module import SSDModule
     from ssd.report.results import write_results
     from ssd.weights.checkpoints import build_network, find_checkpoint
@@ -61,6 +62,8 @@ def evaluate(cfg: DictConfig) -> None:
         logger=False,
         default_root_dir=cfg.run_dir,
     )
+    if cfg.keep_memory and trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     with cli.children_run_this_job():
         trainer.test(module, data, verbose=False)
     if trainer.is_global_zero:

@@ -26,6 +26,7 @@ def train(cfg: DictConfig) -> float | None:
     import pytorch_lightning as pl
 
     from ssd.callbacks.metrics_file import MetricsFile
+    from ssd.memory import keep_freed_memory
     from ssd.models.ssd import side_pair
     from ssd.report.curves import plot_curves
     from ssd.report.results import write_results
@@ -65,6 +66,8 @@ def train(cfg: DictConfig) -> float | None:
     )
     for logger in trainer.loggers:
         logger.log_hyperparams(cli.plain(cfg))
+    if cfg.keep_memory and trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     announce(trainer, data, module)
     if trainer.is_global_zero:
         data.write_splits(run_dir)

@@ -6,11 +6,12 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.io import decode_image
 from torchvision.models.detection import ssd300_vgg16
 
-from benchmarks.timing import DEVICE, OURS, Timed, in_turn
+from benchmarks.timing import DEVICE, OURS, Timed, in_turn_apart
 from ssd.data.dataset import DetectionDataset, collate
 from ssd.datamodule import DetectionDataModule
 from ssd.models import SSD
@@ -26,19 +27,25 @@ BACKGROUND = 8.0  # on its logit, so that there are as few candidates as a train
 def measure(rounds: int, data: DetectionDataModule) -> Iterator[Timed]:
     dataset = data.dataset("train", training=False)
     chosen = [index % len(dataset) for index in range(BATCH * BATCHES)]
+    makers = {
+        OURS: partial(ours, dataset, chosen),
+        "torchvision, bf16, channels_last": partial(torchvisions, dataset, chosen),
+    }
+    case = f"batches of {BATCH}, bf16"
+    yield in_turn_apart("inference", case, "images", len(chosen), makers, rounds)
+
+
+def torchvisions_model() -> nn.Module:
+    """The same random weights in every process."""
+    torch.manual_seed(0)
     model = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=CLASSES)
     with torch.no_grad():
         for layer in model.head.classification_head.module_list:
             layer.bias.view(-1, CLASSES)[:, 0] += BACKGROUND
-    sides = {
-        OURS: ours(converted(model), dataset, chosen),
-        "torchvision, bf16, channels_last": torchvisions(model, dataset, chosen),
-    }
-    case = f"batches of {BATCH}, bf16"
-    yield in_turn("inference", case, "images", len(chosen), sides, rounds)
+    return model
 
 
-def converted(model: torch.nn.Module) -> SSD:
+def converted(model: nn.Module) -> SSD:
     """Our network with torchvision's weights."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "torchvision.pth"
@@ -48,8 +55,8 @@ def converted(model: torch.nn.Module) -> SSD:
         )
 
 
-def ours(network: SSD, dataset: DetectionDataset, chosen: list[int]) -> Callable[[], list]:
-    network = network.to(DEVICE, memory_format=torch.channels_last).eval()
+def ours(dataset: DetectionDataset, chosen: list[int]) -> Callable[[], list]:
+    network = converted(torchvisions_model()).to(DEVICE, memory_format=torch.channels_last).eval()
     find = partial(
         detect,
         anchors=network.anchors,
@@ -81,10 +88,8 @@ def ours(network: SSD, dataset: DetectionDataset, chosen: list[int]) -> Callable
     return run
 
 
-def torchvisions(
-    model: torch.nn.Module, dataset: DetectionDataset, chosen: list[int]
-) -> Callable[[], list]:
-    model = model.to(DEVICE, memory_format=torch.channels_last).eval()
+def torchvisions(dataset: DetectionDataset, chosen: list[int]) -> Callable[[], list]:
+    model = torchvisions_model().to(DEVICE, memory_format=torch.channels_last).eval()
     files = [Path(dataset.annotations.files[index]) for index in chosen]
 
     @torch.inference_mode()

@@ -1,14 +1,19 @@
 """Two ways of doing the same work, timed in turn: machines are noisy, ratios less so."""
 
 import math
+import multiprocessing
 import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 import torch
+
+from ssd.memory import keep_freed_memory
 
 OURS = "ours"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -89,6 +94,67 @@ def in_turn(
         for side, run in sides.items():
             seconds[side].append(time_of(run))
     return Timed(part, case, unit, work, seconds)
+
+
+def in_turn_apart(
+    part: str,
+    case: str,
+    unit: str,
+    work: int,
+    makers: Mapping[str, Callable[[], Callable[[], object]]],
+    rounds: int,
+) -> Timed:
+    """`in_turn` with a process for each side, as train.py alone keeps the memory that it frees.
+
+    makers: what makes a side, in its process; they are pickled
+    """
+    with ExitStack() as stack:
+        sides = {
+            name: stack.enter_context(Apart(maker, keeps_memory=name == OURS))
+            for name, maker in makers.items()
+        }
+        seconds = {name: [] for name in sides}
+        for _ in range(rounds):
+            for name, side in sides.items():
+                seconds[name].append(side.time())
+    return Timed(part, case, unit, work, seconds)
+
+
+class Apart:
+    """A side in a process of its own, which is warm once it is entered."""
+
+    def __init__(self, maker: Callable[[], Callable[[], object]], keeps_memory: bool) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=obey, args=(theirs, maker, keeps_memory))
+        self.theirs = theirs
+
+    def __enter__(self) -> "Apart":
+        self.process.start()
+        self.theirs.close()  # a process that dies ends the wait for it
+        self.pipe.recv()
+        return self
+
+    def time(self) -> float:
+        self.pipe.send(None)
+        return self.pipe.recv()
+
+    def __exit__(self, *_: object) -> None:
+        self.pipe.close()
+        self.process.join()
+
+
+def obey(pipe: Connection, maker: Callable[[], Callable[[], object]], keeps_memory: bool) -> None:
+    """Send the seconds of a run, at first of one to warm up, and of another whenever asked."""
+    if keeps_memory and DEVICE == "cpu":
+        keep_freed_memory()
+    run = maker()
+    try:
+        while True:
+            pipe.send(time_of(run))
+            pipe.recv()
+    except EOFError:
+        return
 
 
 def time_of(run: Callable[[], object]) -> float:

@@ -15,7 +15,7 @@ from torch.optim import SGD
 from torchvision.models.detection import ssd300_vgg16
 
 from benchmarks.configuring import compose, ssd300
-from benchmarks.timing import DEVICE, OURS, Timed, in_turn
+from benchmarks.timing import DEVICE, OURS, Timed, in_turn_apart
 from ssd.optim.parameters import make_optimizer
 
 CLASSES, SIDE, BATCH, BOXES = 21, 300, 8, 3
@@ -23,15 +23,14 @@ RULES = {"lr": 1e-4, "momentum": 0.9, "weight_decay": 5e-4}
 
 
 def measure(rounds: int) -> Iterator[Timed]:
-    data = make_data(BATCH)
-    sides = {
-        OURS: ours(*data),
-        "torchvision, fp32": torchvisions(*data, bf16=False, channels_last=False),
-        "torchvision, bf16": torchvisions(*data, bf16=True, channels_last=False),
-        "torchvision, bf16, channels_last": torchvisions(*data, bf16=True, channels_last=True),
+    makers = {
+        OURS: ours,
+        "torchvision, fp32": partial(torchvisions, bf16=False, channels_last=False),
+        "torchvision, bf16": partial(torchvisions, bf16=True, channels_last=False),
+        "torchvision, bf16, channels_last": partial(torchvisions, bf16=True, channels_last=True),
     }
     case = f"{BATCH} images, {BOXES} boxes each"
-    yield in_turn("training step", case, "images", BATCH, sides, rounds)
+    yield in_turn_apart("training step", case, "images", BATCH, makers, rounds)
 
 
 def make_data(batch: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -46,7 +45,8 @@ def make_data(batch: int) -> tuple[Tensor, Tensor, Tensor]:
     return tuple(column.to(DEVICE) for column in columns)
 
 
-def ours(images: Tensor, boxes: Tensor, labels: Tensor) -> Callable[[], Tensor]:
+def ours() -> Callable[[], Tensor]:
+    images, boxes, labels = make_data(BATCH)
     network = ssd300(CLASSES).to(DEVICE, memory_format=torch.channels_last)
     loss = instantiate(compose("experiment=ssd_torchvision").loss, _convert_="all")
     optimizer = make_optimizer(network, partial(SGD, **RULES), {}, [], may_fuse=True)
@@ -60,9 +60,8 @@ def ours(images: Tensor, boxes: Tensor, labels: Tensor) -> Callable[[], Tensor]:
     return step
 
 
-def torchvisions(
-    images: Tensor, boxes: Tensor, labels: Tensor, bf16: bool, channels_last: bool
-) -> Callable[[], Tensor]:
+def torchvisions(bf16: bool, channels_last: bool) -> Callable[[], Tensor]:
+    images, boxes, labels = make_data(BATCH)
     model: nn.Module = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=CLASSES)
     order = torch.channels_last if channels_last else torch.contiguous_format
     model = model.to(DEVICE, memory_format=order).train()
