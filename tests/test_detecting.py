@@ -65,6 +65,12 @@ def test_detections_equal_a_plain_loop_over_classes(background: float) -> None:
     assert_equal_to_loop(random_predictions(background))
 
 
+def test_logits_that_are_no_numbers_hide_no_other_anchors_objects() -> None:
+    predictions = random_predictions(6)
+    predictions.logits[0, :: len(ANCHORS) // 1000] = torch.nan
+    assert_equal_to_loop(predictions)
+
+
 def test_detections_equal_the_loop_where_most_candidates_are_duplicates(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

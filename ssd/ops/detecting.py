@@ -178,9 +178,12 @@ def highest(scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
     They are those of the `most` anchors with the highest best score: far fewer to choose from.
     """
     anchors, classes = scores.shape[1:]
+    best_scores = scores.amax(dim=2)
+    if best_scores.isnan().any():  # they would rank above all numbers
+        return highest(scores.nan_to_num(nan=0), most)
     if most >= anchors:
         return scores.flatten(1).topk(min(most, anchors * classes), dim=1)
-    anchor = scores.amax(dim=2).topk(most, dim=1).indices
+    anchor = best_scores.topk(most, dim=1).indices
     rows = scores.gather(1, anchor.unsqueeze(-1).expand(-1, -1, classes))
     values, place = rows.flatten(1).topk(most, dim=1)
     return values, anchor.gather(1, place // classes) * classes + place % classes
