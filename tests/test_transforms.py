@@ -170,6 +170,7 @@ def test_samples_are_distributed_as_torchvisions() -> None:
 
 
 DRAWS = 700
+COLOURS = 3000
 LARGE = (240, 320)  # torchvision drops boxes of less than a pixel, which there are none of here
 
 
@@ -209,6 +210,37 @@ def measures(image: np.ndarray, boxes: np.ndarray) -> dict[str, float]:
         **{f"mean {channel}": image[..., channel].mean() for channel in range(3)},
         "contrast": image.std(),
     }
+
+
+def test_colours_are_distributed_as_torchvisions() -> None:
+    """Of floats, as torchvision cuts every change of whole numbers down, and ours rounds them."""
+    picture = rng().integers(0, 256, (6, 6, 3), np.uint8)
+    make, theirs = augmentation(swap_channels=0.5), v2.RandomPhotometricDistort()
+    pixels, noise = torch.from_numpy(picture).permute(2, 0, 1) / 255, rng()
+    torch.manual_seed(0)
+    mine = [colours(make.recolour(picture, rng(seed)), noise) for seed in range(COLOURS)]
+    other = [colours(255 * theirs(pixels).permute(1, 2, 0).numpy(), noise) for _ in range(COLOURS)]
+    for name in mine[0]:
+        distance = kolmogorov_smirnov([one[name] for one in mine], [one[name] for one in other])
+        assert distance < 1.95 * (2 / COLOURS) ** 0.5, name
+
+
+def colours(image: np.ndarray, noise: np.random.Generator) -> dict[str, float]:
+    """Means, of which roundings are a small part, and noise of their size: where nothing changes,
+    which is often, all would be in the same place but for them."""
+    kinds = {"mean": image.mean(axis=(0, 1)), "spread": image.std(axis=(0, 1))}
+    kinds |= {"upper half": image[:3].mean(axis=(0, 1)), "chroma": [np.ptp(image, axis=2).mean()]}
+    return {
+        f"{kind} {channel}": value + noise.normal()
+        for kind, values in kinds.items()
+        for channel, value in enumerate(values)
+    }
+
+
+def test_half_of_all_samples_are_mirrored() -> None:
+    make = augmentation()
+    mirrored = sum(make.mirrored(rng(seed)) for seed in range(4000))
+    assert abs(mirrored - 2000) < 4 * 1000**0.5
 
 
 def kolmogorov_smirnov(one: list[float], other: list[float]) -> float:
