@@ -20,17 +20,21 @@ make = partial(instantiate, _convert_="all")  # no object ever sees a config
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 @cli.one_line_errors
+@cli.alone_in_its_folder
 def train(cfg: DictConfig) -> float | None:
     """Returns the best validation score by `monitor`, for sweepers; None without validation."""
     # here, so that --help and tab completion need not wait for torch
     import pytorch_lightning as pl
 
+    from ssd.callbacks.loggers import outlived
     from ssd.callbacks.metrics_file import MetricsFile
+    from ssd.checkpointing import SafeCheckpointIO
     from ssd.memory import keep_freed_memory
     from ssd.models.ssd import side_pair
     from ssd.report.curves import plot_curves
-    from ssd.report.results import write_results
-    from ssd.weights.checkpoints import FOLDER, LAST, find_checkpoint, find_resume, read_checkpoint
+    from ssd.report.results import earlier_results, write_results
+    from ssd.weights.checkpoints import FOLDER, LAST, find_checkpoint
+    from ssd.weights.resuming import check_resume, find_resume, set_later_aside
 
     start = time.monotonic()
     cli.at_least(
@@ -38,6 +42,8 @@ def train(cfg: DictConfig) -> float | None:
     )
     if cfg.save_every is not None:
         cli.at_least(cfg, {"save_every": 1})
+    if cfg.trainer.max_steps == 0:
+        raise ConfigError("trainer.max_steps=0 trains nothing; -1 is no limit but max_epochs")
     run_dir = Path(cfg.run_dir)
     resumed = find_resume(cfg.resume, run_dir)
 
@@ -55,13 +61,15 @@ def train(cfg: DictConfig) -> float | None:
     check_callbacks(callbacks, cfg)
     module = build_module(cfg, data.classes, recipe_of(cfg, callbacks), resumed)
     module.check_monitor(cfg.monitor)
-    step = check_resume(resumed, read_checkpoint(resumed), module) if resumed else None
+    own = {"classes": module.classes, "model": module.model, **module.recipe}
+    step = check_resume(resumed, own) if resumed else None
     trainer = make(
         cfg.trainer,
         precision=cli.choose_precision(cfg.precision, cfg.trainer.accelerator),
         val_check_interval=cfg.val_every * cfg.trainer.accumulate_grad_batches,
         callbacks=list(callbacks.values()),
-        logger=[MetricsFile(run_dir, keep_until=step), *make(cfg.logger).values()],
+        plugins=SafeCheckpointIO(),
+        logger=[MetricsFile(run_dir, keep_until=step), *outlived(make(cfg.logger).values())],
         default_root_dir=run_dir,
     )
     for logger in trainer.loggers:
@@ -73,28 +81,40 @@ def train(cfg: DictConfig) -> float | None:
         data.write_splits(run_dir)
     if resumed:
         log.info("resumed at step %d from %s", step, resumed)
+        if trainer.is_global_zero:
+            set_later_aside(run_dir, step)
 
     with cli.children_run_this_job():
         trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+        earlier = earlier_results(run_dir, step) if trainer.global_step == step else {}
+        if "wall_seconds" in earlier:
+            log.info("nothing left to do: the run has had its %d steps, and has its results", step)
+            return best_score(callbacks)
         validated = len(data.annotations["val"].ids) > 0
         best = find_checkpoint(run_dir) if validated else run_dir / FOLDER / LAST
         throughput = callbacks.get("throughput")
         results = {
-            "steps": trainer.global_step,
             "images_per_second": throughput and throughput.images_per_second,
+            **earlier,
+            **module.scores,
+            "steps": trainer.global_step,
             "best_checkpoint": str(best.relative_to(run_dir)),
             "seed": cfg.seed,
             "precision": trainer.precision,
         }
         if trainer.is_global_zero:  # also for the case that the test fails
             plot_curves(run_dir / "metrics.csv", run_dir / "curves.png")
-            write_results(run_dir, {**module.scores, **results}, scored=None)
+            write_results(run_dir, results, scored=None)
         if data.test_split:
             trainer.test(module, data, ckpt_path=best, weights_only=True, verbose=False)
     if trainer.is_global_zero:
-        results["wall_seconds"] = time.monotonic() - start
+        results |= {**module.scores, "wall_seconds": time.monotonic() - start}
         scored = module.scored() if data.test_split else None
-        write_results(run_dir, {**module.scores, **results}, scored)
+        write_results(run_dir, results, scored)
+    return best_score(callbacks)
+
+
+def best_score(callbacks: dict[str, Any]) -> float | None:
     score = callbacks["best"].best_model_score if "best" in callbacks else None
     return None if score is None else float(score)
 
@@ -125,7 +145,7 @@ def build_module(
     elif cfg.init.exclude or cfg.init.rename or cfg.init.missing != "error":
         raise ConfigError("init.exclude, rename and missing are of no use without init.checkpoint=")
     freeze(network, recipe["trainable"])
-    compile_network(network, cfg.compile)
+    cli.compile_network(network, cfg.compile)
     loss = make(cfg.loss)
     return SSDModule(
         network=network,
@@ -142,19 +162,6 @@ def build_module(
         scheduler=make(cfg.scheduler),
         recipe={**recipe, "activation": loss.activation},
     )
-
-
-def compile_network(network: Any, wanted: Any) -> None:
-    """Compile a network in place, so its weights keep their names; Lightning wants that before its
-    Trainer. wanted: None or False for no compiling; True, or the arguments of torch.compile"""
-    if wanted is None or wanted is False:
-        return
-    if wanted is not True and not isinstance(wanted, DictConfig):
-        raise ConfigError(f"compile={wanted}: give true, or arguments, {{mode:reduce-overhead}}")
-    try:
-        network.compile(**({} if wanted is True else cli.plain(wanted)))
-    except (TypeError, RuntimeError) as error:  # torch's checks of the arguments
-        raise ConfigError(f"compile={wanted}: {str(error).strip().splitlines()[0]}") from error
 
 
 def model_arguments(model: DictConfig) -> dict[str, Any]:
@@ -190,18 +197,6 @@ def check_callbacks(callbacks: dict[str, Any], cfg: DictConfig) -> None:
             "callbacks.freezing and trainable= freeze weights that have learned nothing; give "
             "init.checkpoint=, a file or a run folder"
         )
-
-
-def check_resume(path: Path, checkpoint: dict[str, Any], module: Any) -> int:
-    """The step of a checkpoint that this configuration can go on from; an error where it cannot."""
-    theirs = {**checkpoint["ssd"], **checkpoint["recipe"]}
-    for name, ours in {"classes": module.classes, "model": module.model, **module.recipe}.items():
-        if theirs.get(name) != ours:
-            raise ConfigError(
-                f"resume={path}: its {name} is {theirs.get(name)}, but this run's is {ours}; "
-                "init.checkpoint= takes its weights alone"
-            )
-    return checkpoint["global_step"]
 
 
 def announce(trainer: Any, data: Any, module: Any) -> None:

@@ -22,6 +22,7 @@ from ssd.data.samplers import EvaluationSampler, ResumableLoader, TrainSampler
 from ssd.data.split_lists import apart, read_lists, write_lists
 from ssd.data.splits import check_renames, read_part
 from ssd.data.transforms import Augmentation
+from ssd.data.workers import check_limits, start_worker
 from ssd.errors import ConfigError
 from ssd.records import Annotations
 
@@ -46,6 +47,7 @@ class DetectionDataModule(pl.LightningDataModule):
     bad_box, bad_image, size_mismatch, unknown_class: "raise" or "drop", see `data.checks`
     train_difficult: whether difficult objects are trained on, as the Caffe code does
     batch_size: images of one optimizer step, over all devices and accumulations
+    timeout: seconds without a batch from the workers after which the run stops; 0 waits for ever
     image_size: (height, width) of the network's input
     """
 
@@ -69,6 +71,7 @@ class DetectionDataModule(pl.LightningDataModule):
         train_difficult: bool,
         batch_size: int,
         num_workers: int,
+        timeout: float,
         augmentation: Augmentation | None,
         image_size: tuple[int, int],
         seed: int,
@@ -78,6 +81,8 @@ class DetectionDataModule(pl.LightningDataModule):
             raise ConfigError(f"data.batch_size={batch_size}: give at least 1")
         if num_workers < 0:
             raise ConfigError(f"data.num_workers={num_workers}: give 0 or more")
+        if timeout < 0:
+            raise ConfigError(f"data.timeout={timeout}: give seconds, or 0 to wait for ever")
         first = {
             "root": root,
             "format": format,
@@ -103,6 +108,7 @@ class DetectionDataModule(pl.LightningDataModule):
         self.train_difficult = train_difficult
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.timeout = timeout
         self.augmentation = augmentation
         self.image_size = image_size
         self.seed = seed
@@ -214,6 +220,7 @@ class DetectionDataModule(pl.LightningDataModule):
                 f"data.batch_size={self.batch_size} is more than the {len(dataset)} images of "
                 f"data.train_split={self.train_split}; no step would be taken"
             )
+        check_limits(self.num_workers, self.batch_size // parts, self.image_size)
         world, rank = self.trainer.world_size, self.trainer.global_rank
         sampler = TrainSampler(len(dataset), self.batch_size, self.seed, rank, world)
         return ResumableLoader(
@@ -239,6 +246,8 @@ class DetectionDataModule(pl.LightningDataModule):
         return {
             "collate_fn": collate,
             "num_workers": self.num_workers,
+            "timeout": self.timeout if self.num_workers else 0,
+            "worker_init_fn": start_worker,
             "pin_memory": self.trainer.strategy.root_device.type == "cuda",
             "persistent_workers": self.num_workers > 0,
         }

@@ -136,21 +136,18 @@ class SSDModule(pl.LightningModule):
         self.images += len(batch["images"]) * self.trainer.world_size
         total = sum(losses[part] for part in PARTS)
         if self.parts > 1:  # what there is to divide by is known at the last part
-            return total
+            return total * self.trainer.world_size * self.parts  # Lightning divides by the parts
         divisor = sums[SUMS.index("divisor")].clamp(min=1)
-        return total * self.trainer.world_size / divisor
+        return total * self.trainer.world_size / divisor  # DDP takes the mean over the devices
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Accumulated sums to a mean over the whole step and all devices.
-
-        Lightning has divided by the parts and DDP by the devices.
-        """
-        sums = dict(zip(SUMS, self.window, strict=True))
+        """Accumulated sums to a mean over the whole step and all devices."""
+        losses, sums = self.losses, dict(zip(SUMS, self.window, strict=True))
         images, self.window, self.images = self.images, 0, 0
         divisor, positives = sums["divisor"].clamp(min=1), sums["positives"]
         if self.parts > 1:
-            torch._foreach_mul_(self.gradients, self.trainer.world_size * self.parts / divisor)
-        self.log_losses({name: sums[name] / divisor for name in PARTS})
+            torch._foreach_div_(self.gradients, divisor)
+        self.log_dict({"train/loss": sum(losses.values()), **losses})
         self.log_dict(
             {
                 "train/positives": positives / images,
@@ -178,6 +175,13 @@ class SSDModule(pl.LightningModule):
         return step % self.trainer.log_every_n_steps == 0 or step >= self.total_steps
 
     @property
+    def losses(self) -> dict[str, Tensor]:
+        """The parts of the loss, as means over what the step has seen so far on all devices."""
+        sums = dict(zip(SUMS, self.window, strict=True))
+        divisor = sums["divisor"].clamp(min=1)
+        return {f"train/loss_{name}": sums[name] / divisor for name in PARTS}
+
+    @property
     def gradients(self) -> list[Tensor]:
         return [p.grad for p in self.network.parameters() if p.grad is not None]
 
@@ -191,21 +195,6 @@ class SSDModule(pl.LightningModule):
         pairs = zip(optimizer.param_groups, self.options, strict=True)
         group, options = max(pairs, key=lambda pair: pair[1]["lr"])
         return optimizer.defaults["lr"] * group["lr"] / options["lr"] if options["lr"] else 0.0
-
-    def log_losses(self, losses: dict[str, Tensor]) -> None:
-        """Log the means over the global batch; stop where they are no numbers any more."""
-        total = sum(losses.values())
-        named = {f"train/loss_{name}": loss for name, loss in losses.items()}
-        self.log_dict({"train/loss": total, **named})
-        step = self.trainer.global_step
-        # on a GPU a look at every step would make it wait
-        looks = total.device.type == "cpu" or self.due
-        if looks and not torch.isfinite(total):
-            values = ", ".join(f"{name} {float(loss):g}" for name, loss in named.items())
-            raise ValueError(
-                f"the loss is no number at step {step}: {values}; a lower optimizer.lr, a warm-up "
-                "or trainer.gradient_clip_val=5 mends that most often"
-            )
 
     def reduced(self, sums: Tensor) -> Tensor:
         """The sum over all devices, in place."""

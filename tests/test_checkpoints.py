@@ -8,7 +8,6 @@ from ssd.weights.checkpoints import (
     FORMAT,
     build_network,
     find_checkpoint,
-    find_resume,
     read_checkpoint,
 )
 
@@ -49,6 +48,14 @@ def test_an_unknown_model_is_never_called() -> None:
         build_network(checkpoint(model={"name": "os.system"}))
 
 
+def test_weights_that_are_missing_are_an_error() -> None:
+    saved = checkpoint()
+    name = next(iter(saved["state_dict"]))
+    del saved["state_dict"][name]
+    with pytest.raises(ValueError, match=rf"does not fit its own .*{name.split('.', 1)[1]}"):
+        build_network(saved)
+
+
 def test_another_format_is_refused(tmp_path: Path) -> None:
     torch.save(checkpoint(format=99), tmp_path / "a.ckpt")
     with pytest.raises(ValueError, match=r"a\.ckpt: checkpoint of format 99, this is format"):
@@ -82,44 +89,3 @@ def test_weights_of_another_project_are_named_as_such(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "a.ckpt")
     with pytest.raises(ValueError, match="not a checkpoint of this project"):
         read_checkpoint(tmp_path / "a.ckpt")
-
-
-def test_latest_is_last_also_where_a_branch_left_behind_went_further(tmp_path: Path) -> None:
-    last = save(tmp_path, "last.ckpt", step=5)
-    save(tmp_path, "step_000009.ckpt", step=9)
-    assert find_resume("latest", tmp_path) == last
-
-
-def test_latest_is_the_highest_step_where_last_is_gone(tmp_path: Path) -> None:
-    newest = save(tmp_path, "step_000009.ckpt", step=9)
-    save(tmp_path, "best.ckpt", step=5)
-    assert find_resume("latest", tmp_path) == newest
-
-
-def test_latest_passes_over_a_damaged_checkpoint(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    best, last = save(tmp_path, "best.ckpt", step=5), save(tmp_path, "last.ckpt", step=9)
-    last.write_bytes(b"torn")
-    assert find_resume("latest", tmp_path) == best
-    assert "passed over" in caplog.text
-    assert "last.ckpt" in caplog.text
-
-
-def test_latest_with_only_damaged_checkpoints_is_an_error(tmp_path: Path) -> None:
-    save(tmp_path, "last.ckpt").write_bytes(b"torn")
-    with pytest.raises(ValueError, match=r"every checkpoint in .* is damaged"):
-        find_resume("latest", tmp_path)
-
-
-def test_latest_without_checkpoints_starts_anew_and_says_so(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert find_resume("latest", tmp_path) is None
-    assert "starting at step 0" in caplog.text
-
-
-def test_a_new_run_does_not_mix_with_an_old_one(tmp_path: Path) -> None:
-    save(tmp_path, "last.ckpt")
-    with pytest.raises(ValueError, match="resume=latest, or give another"):
-        find_resume(None, tmp_path)

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from verbs import SMALL, last, run
 
-from train import compile_network
+from ssd.cli import compile_network
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"

@@ -26,6 +26,7 @@ DEFAULTS = {
     "train_difficult": True,
     "batch_size": 4,
     "num_workers": 0,
+    "timeout": 60,
     "image_size": (32, 32),
     "seed": 0,
 }

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from ssd.weights.checkpoints import read_file
+from ssd.weights.files import read_file
 
 
 class Bomb:

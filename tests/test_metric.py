@@ -145,8 +145,9 @@ def test_the_mean_over_classes_is_the_map() -> None:
     metric = scored(annotations, random_detections(annotations))
     summary = metric.compute()
     by_class = [summary[f"ap/{name}"] for name in CLASSES]
-    by_class_50 = [line["ap_50"] for line in metric.table()]
-    for values, key in ((by_class, "map"), (by_class_50, "map_50")):
+    columns = {"map_50": "ap_50", "map_voc07": "ap_voc07", "map_voc12": "ap_voc12"}
+    others = [([line[name] for line in metric.table()], key) for key, name in columns.items()]
+    for values, key in ((by_class, "map"), *others):
         assert 0.1 < summary[key] < 0.9
         assert math.isnan(values.pop())  # there is no snail
         assert sum(values) / 3 == pytest.approx(summary[key], abs=1e-12)

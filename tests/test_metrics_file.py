@@ -20,16 +20,18 @@ def test_the_metrics_file_has_a_row_a_step_and_a_column_a_metric(tmp_path: Path)
 
 
 def test_the_metrics_file_continues_at_the_resumed_step(tmp_path: Path) -> None:
+    """From the save of the validation at step 4, three rows before the kill."""
+
     def run(folder: Path, steps: int, resumed: bool = False, kill: int = -1) -> None:
         torch.manual_seed(0)
-        logger = MetricsFile(folder, keep_until=6 if resumed else None)
+        logger = MetricsFile(folder, keep_until=4 if resumed else None)
         path = folder / "last.ckpt" if resumed else None
-        callbacks = (*pair(folder), Kill(kill))
+        callbacks = (*pair(folder, every=10), Kill(kill))
         fit(Tiny(), *callbacks, max_steps=steps, logger=logger, ckpt_path=path)
 
     run(tmp_path / "whole", steps=11)
     with pytest.raises(RuntimeError, match="killed"):
-        run(tmp_path / "killed", steps=11, kill=8 - 1)
+        run(tmp_path / "killed", steps=11, kill=7)
     run(tmp_path / "killed", steps=11, resumed=True)
     whole, killed = ((tmp_path / name / "metrics.csv").read_text() for name in ("whole", "killed"))
     assert whole == killed

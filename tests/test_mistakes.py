@@ -51,7 +51,7 @@ def test_a_test_image_that_breaks_late_leaves_the_results_of_training(
 def test_a_run_does_not_start_over_another(
     trained: Path, root: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert run("train", *SMALL, f"data.root={root}", f"hydra.run.dir={trained}") == 1
+    assert run("train", *SMALL, f"data.root={root}", f"hydra.run.dir={trained}") == 2
     assert "resume=latest" in capsys.readouterr().out
 
 
@@ -76,6 +76,7 @@ def test_a_failing_run_of_a_sweep_is_marked_and_the_rest_go_on(root: Path, tmp_p
         (["compile={mode:fast}"], 2, "compile={'mode': 'fast'}: Unrecognized mode"),
         (["compile={speed:3}"], 2, "compile={'speed': 3}: "),
         (["compile={backend:fast}"], 2, "compile={'backend': 'fast'}: "),
+        (["trainer.max_steps=0"], 2, "trainer.max_steps=0 trains nothing"),
         (["val_every=0"], 2, "val_every=0: give a number of at least 1"),
         (["optimizer.lr=abc"], 2, "optimizer.lr=abc: give a number"),
         (["monitor=val/mapp"], 2, "monitor=val/mapp: give one of val/map_voc07, val/map_voc12"),

@@ -1,5 +1,6 @@
 """Where a run starts: from another's weights, from its own checkpoint, with some of it frozen."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,58 @@ def test_another_projects_weights_are_scored_and_trained_on(root: Path, tmp_path
     convert([str(tmp_path / "theirs.pth"), f"{ours}2", "--classes", "cat,dog"])
     assert run("evaluate", f"checkpoint={ours}2", *data, *score) == 0
     assert results(tmp_path / "score")["checkpoint"] == f"{ours}2"
+
+
+@pytest.fixture(scope="module")
+def ended(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of four steps, with checkpoints of two of them."""
+    folder = tmp_path_factory.mktemp("ended") / "run"
+    words = [*SMALL, f"data.root={root}", f"hydra.run.dir={folder}", "callbacks.last.keep=3"]
+    assert run("train", *words, "~callbacks.examples", "~callbacks.augmented") == 0
+    return folder
+
+
+def go_on(folder: Path, *words: str) -> Path:
+    assert run("train", f"hydra.run.dir={folder}", "resume=latest", *words) == 0
+    return folder
+
+
+def test_a_finished_run_that_is_started_again_keeps_its_results(
+    ended: Path, tmp_path: Path
+) -> None:
+    again = go_on(shutil.copytree(ended, tmp_path / "run"))
+    for name in ("results.json", "metrics.csv"):
+        assert (again / name).read_text() == (ended / name).read_text()
+    said = (again / "train.log").read_text()
+    assert "nothing left to do: the run has had its 4 steps, and has its results" in said
+
+
+def test_a_run_that_was_stopped_before_its_results_writes_them_all(
+    ended: Path, tmp_path: Path
+) -> None:
+    again = shutil.copytree(ended, tmp_path / "run")
+    (again / "results.json").unlink()
+    before, after = results(ended), results(go_on(again))
+    timed = {"wall_seconds", "images_per_second"}
+    numbers = {name for name, value in before.items() if isinstance(value, float)} - timed
+    assert {name: after[name] for name in numbers} == pytest.approx(
+        {name: before[name] for name in numbers}, rel=1e-6
+    )
+    for name in before.keys() - numbers - timed:
+        assert after[name] == before[name]
+    assert after.keys() == before.keys()
+
+
+def test_a_run_taken_back_goes_on_from_there_whatever_it_had_before(
+    ended: Path, tmp_path: Path, root: Path
+) -> None:
+    folder = shutil.copytree(ended, tmp_path / "run")
+    words = [*SMALL, f"data.root={root}", f"hydra.run.dir={folder}", "callbacks.last.keep=3"]
+    words += [f"resume={folder}/checkpoints/step_2.ckpt", "scheduler=constant"]
+    assert run("train", *words, "trainer.max_steps=3", "data.test_split=null") == 0
+    assert last(folder)["global_step"] == 3
+    left = sorted(path.name for path in (folder / "checkpoints" / "left_behind").iterdir())
+    assert left[-2:] == ["last.ckpt", "step_4.ckpt"]
+    go_on(folder, "trainer.max_steps=4")
+    for name, value in last(folder)["state_dict"].items():
+        assert torch.equal(value, last(ended)["state_dict"][name]), name

@@ -56,6 +56,12 @@ def test_a_file_without_difficult_has_none(tmp_path: Path) -> None:
     assert read_records(one_image(tmp_path, content)).difficult.tolist() == [False]
 
 
+def test_names_keep_their_capitals(tmp_path: Path) -> None:
+    root = write_voc(tmp_path, {"train": {"a": []}})
+    write_annotation(root, "a", annotation([("Traffic Light", 1, 1, 9, 9)]))
+    assert names(read_records(root)) == ["Traffic Light"]
+
+
 def test_parts_of_an_object_are_no_objects(tmp_path: Path) -> None:
     part = "<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part></object>"
     content = annotation([DOG]).replace("</object>", part)

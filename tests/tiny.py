@@ -10,10 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ssd.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from ssd.callbacks.best_checkpoint import BestCheckpoint
+from ssd.callbacks.checkpoints import LastCheckpoint
 from ssd.callbacks.final_validation import ValidateAtEnd
 from ssd.callbacks.progress import Progress
+from ssd.checkpointing import SafeCheckpointIO
 from ssd.records import Batch, Detections
+from ssd.weights.checkpoints import FORMAT
 
 BATCHES = 6  # of an epoch
 IMAGES = 2  # of a batch
@@ -46,6 +49,9 @@ class Tiny(pl.LightningModule):
         self.validated_at.append(self.global_step)
         self.score = next(self.scores, self.score)
         self.log("val/map", self.score)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["ssd"] = {"format": FORMAT}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.01)
@@ -86,7 +92,8 @@ def fit(
         "enable_progress_bar": any(isinstance(c, Progress) for c in callbacks),
         "enable_checkpointing": any("Checkpoint" in type(c).__name__ for c in callbacks),
     }
-    trainer = pl.Trainer(callbacks=[*callbacks], **{**settings, **options})
+    settings = {**settings, "plugins": SafeCheckpointIO(), **options}
+    trainer = pl.Trainer(callbacks=[*callbacks], **settings)
     trainer.fit(module, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
     return trainer
 

@@ -1,52 +1,19 @@
-"""The checkpoints that a run keeps: best.ckpt, last.ckpt and some of those in between."""
+"""The newest checkpoints of a run: last.ckpt, and some of those before it."""
 
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from torch import Tensor
 
+from ssd.callbacks.metrics_file import log_step, sync_rows
 from ssd.errors import ConfigError
+from ssd.weights.files import copy_file
 
-
-class BestCheckpoint(ModelCheckpoint):
-    """Keeps best.ckpt, the state at the best validation; the earlier of two equal ones."""
-
-    def __init__(self, dirpath: str | Path, monitor: str, mode: str) -> None:
-        super().__init__(
-            dirpath=dirpath,
-            filename="best",
-            monitor=monitor,
-            mode=mode,
-            auto_insert_metric_name=False,
-            enable_version_counter=False,  # a resumed run writes best.ckpt, not best-v1.ckpt
-            save_on_train_epoch_end=False,  # at validations, which are when `monitor` is new
-        )
-
-    def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
-        """Whether the score is the best so far. Lightning would keep a first nan for ever."""
-        if current is not None and current.isnan():
-            return False
-        return super().check_monitor_top_k(trainer, current)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the best score, also in a run folder that was moved or copied.
-
-        Lightning drops the score where the folder has another name, and the first validation
-        would replace a better best.ckpt. Without a best.ckpt here there is nothing to protect: a
-        run that starts from another run's checkpoint finds its own best.
-        """
-        best = os.path.join(self.dirpath, os.path.basename(state_dict["best_model_path"]))
-        if not os.path.isfile(best):
-            return
-        score = state_dict["best_model_score"]
-        moved = {"dirpath": self.dirpath, "best_model_path": best, "kth_best_model_path": best}
-        super().load_state_dict({**state_dict, **moved, "best_k_models": {best: score}})
+ASK_EVERY = 10  # steps
 
 
 class LastCheckpoint(Checkpoint):
@@ -82,6 +49,7 @@ class LastCheckpoint(Checkpoint):
         self.keep_every_hours = keep_every_hours
         self.saved_step = 0
         self.saved_at = 0.0
+        self.stop_asked = False  # in the middle of a step
         self.trained = 0.0  # seconds, up to the last save and over all the run's resumes
 
     def state_dict(self) -> dict[str, Any]:
@@ -97,6 +65,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
         self.saved_step = trainer.global_step
         self.saved_at = time.monotonic()
+        self.stop_asked = False
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         # Lightning's step for loggers stays one behind after a resume from a checkpoint that was
@@ -104,8 +73,14 @@ class LastCheckpoint(Checkpoint):
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if mid_step(trainer):  # a run that is to stop, as by max_time, ends its step first
+            self.stop_asked |= trainer.should_stop
+            trainer.should_stop = False
+            return
+        trainer.should_stop |= self.stop_asked
         # Lightning, resumed from between a step and its validation, leaves the validation out
-        if not mid_step(trainer) and not validation_follows(trainer) and self.due(trainer):
+        if not validation_follows(trainer) and self.due(trainer):
+            log_step(trainer)
             self.save(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
@@ -118,20 +93,25 @@ class LastCheckpoint(Checkpoint):
         trainer.strategy.barrier()  # every device may look for the file now
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, error: Any) -> None:
-        # raised between two batches, of training or of a validation; any other error comes mid-step
-        stopped = isinstance(error, SIGTERMException) and trainer.training
-        if stopped and not mid_step(trainer):
+        # raised between two batches, of training or of a validation, see `stopping`; other errors
+        # come mid-step. Nothing would make up for the validation after the last step
+        ended = isinstance(error, SIGTERMException) and not mid_step(trainer)
+        if ended and (trainer.training or (trainer.validating and not trainer.should_stop)):
             self.save(trainer)
+            trainer.strategy.barrier()  # no device leaves before the file is there
 
     def due(self, trainer: pl.Trainer) -> bool:
         steps = self.every_n_train_steps
-        if trainer.should_stop or (steps and trainer.global_step % steps == 0):
+        stops = trainer.should_stop or trainer.received_sigterm
+        if stops or (steps and trainer.global_step % steps == 0):
             return True
         if self.every_minutes is None:
             return False
-        # all devices take part in a save, and their clocks differ
-        passed = time.monotonic() - self.saved_at
-        return trainer.strategy.broadcast(passed >= 60 * self.every_minutes)
+        passed = time.monotonic() - self.saved_at >= 60 * self.every_minutes
+        if trainer.world_size == 1:
+            return passed
+        # all devices take part in a save, and their clocks differ; to ask the first makes GPUs wait
+        return trainer.global_step % ASK_EVERY == 0 and trainer.strategy.broadcast(passed)
 
     def save(self, trainer: pl.Trainer) -> None:
         if trainer.global_step == self.saved_step or trainer.fast_dev_run:
@@ -139,15 +119,12 @@ class LastCheckpoint(Checkpoint):
         names = [f"step_{trainer.global_step}.ckpt"] if self.keep > 1 else []
         if self.hour_passes():
             names.append(f"kept_{trainer.global_step}.ckpt")
-        # a new file under a name that is no checkpoint's: Lightning writes in place, and a kill
-        # must neither tear last.ckpt nor a file that is linked to it
-        written = self.path.with_suffix(".part")
+        sync_rows(trainer)
+        trainer.save_checkpoint(self.path)
         if trainer.is_global_zero:
-            written.unlink(missing_ok=True)
-        trainer.save_checkpoint(written)
-        if trainer.is_global_zero:
-            self.place(written, names)
-            self.prune(trainer.global_step)
+            for name in names:
+                place(self.path, self.path.with_name(name))
+            self.prune()
         self.saved_step = trainer.global_step
 
     def hour_passes(self) -> bool:
@@ -158,24 +135,21 @@ class LastCheckpoint(Checkpoint):
         period = 3600 * (self.keep_every_hours or float("inf"))
         return self.trained // period > before // period
 
-    def place(self, written: Path, names: list[str]) -> None:
-        """Give a whole file its names, a link each; last.ckpt is never missing."""
-        for name in names:
-            link = self.path.with_name(name)
-            link.unlink(missing_ok=True)
-            try:
-                os.link(written, link)
-            except OSError:  # not every file system has links
-                shutil.copyfile(written, link)
-        os.replace(written, self.path)
-
-    def prune(self, step: int) -> None:
-        """Delete what is more than `keep`; first those of a run that was taken back to earlier."""
+    def prune(self) -> None:
+        """Delete what is more than `keep`."""
         if self.keep > 1:
-            found = [(step_in(path), path) for path in self.path.parent.glob("step_*.ckpt")]
-            found.sort(key=lambda file: (file[0] <= step, file))
-            for _, path in found[: -self.keep]:
+            found = sorted(self.path.parent.glob("step_*.ckpt"), key=step_in)
+            for path in found[: -self.keep]:
                 path.unlink()
+
+
+def place(path: Path, name: Path) -> None:
+    """Give a whole file a second name: a link, or on a file system without links a copy."""
+    name.unlink(missing_ok=True)
+    try:
+        os.link(path, name)
+    except OSError:
+        copy_file(path, name)
 
 
 def mid_step(trainer: pl.Trainer) -> bool:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
@@ -49,7 +50,9 @@ class MetricsFile(Logger):
             row["epoch"] = str(int(metrics["epoch"]))
         if not self.columns:
             self.open()
-        known = self.last.get("step") == row["step"] and not numbers.keys() & self.last.keys()
+        known = self.last.get("step") == row["step"]
+        if known and row.items() <= self.last.items():
+            return
         if known or not row.keys() <= set(self.columns):
             self.rewrite(row, known)
         else:
@@ -61,6 +64,7 @@ class MetricsFile(Logger):
         rows = [] if self.keep_until is None else read_rows(self.path)
         kept = [row for row in rows if int(row["step"]) < (self.keep_until or 0)]
         self.columns = [*kept[0]] if kept else ["step", "epoch"]
+        self.last = kept[-1] if kept else {}  # which a validation that was stopped joins
         self.replace(kept)
 
     def rewrite(self, row: Row, known: bool) -> None:
@@ -78,11 +82,39 @@ class MetricsFile(Logger):
             writer = csv.DictWriter(file, self.columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, self.path)
 
     def append(self, row: Row) -> None:
         with self.path.open("a", newline="") as file:
             csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
+
+    @rank_zero_only
+    def sync(self) -> None:
+        if self.columns:
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def log_step(trainer: pl.Trainer) -> None:
+    """Write the row of the step that ends, before a checkpoint of it is saved. Lightning logs a
+    step after its callbacks: a kill in between would leave a gap where the run goes on."""
+    connector = trainer._logger_connector
+    if connector.should_update_logs:
+        row = {**connector.metrics["log"], "epoch": trainer.current_epoch}
+        for file in files(trainer):
+            file.log_metrics(row, trainer.fit_loop.epoch_loop._batches_that_stepped)
+
+
+def sync_rows(trainer: pl.Trainer) -> None:
+    """Put the rows on the disk: a checkpoint there outlives a machine, so they must."""
+    for file in files(trainer):
+        file.sync()
+
+
+def files(trainer: pl.Trainer) -> list[MetricsFile]:
+    return [logger for logger in trainer.loggers if isinstance(logger, MetricsFile)]
 
 
 def read_rows(path: Path) -> list[Row]:

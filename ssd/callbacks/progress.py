@@ -1,5 +1,6 @@
 """The progress of a run: one bar on a terminal, plain lines in a log."""
 
+import contextlib
 import sys
 import time
 from typing import Any
@@ -88,7 +89,8 @@ class Progress(ProgressBar):
             self.run.set_postfix_str(status)
         else:
             done = f"{trainer.global_step}/{total_steps(trainer) or '?'}"
-            print(f"step {done}, {status}", file=sys.stderr, flush=True)
+            with contextlib.suppress(BrokenPipeError):  # nobody reads any more; training goes on
+                print(f"step {done}, {status}", file=sys.stderr, flush=True)
 
     def status(self, trainer: pl.Trainer) -> str:
         metrics = trainer.callback_metrics

@@ -70,6 +70,19 @@ def check_kinds(cfg: DictConfig) -> None:
             raise ConfigError(f"{key}={given}: give {wanted}, as in {key}={usual}")
 
 
+def compile_network(network: Any, wanted: Any) -> None:
+    """Compile a network in place, so its weights keep their names; Lightning wants that before its
+    Trainer. wanted: None or False for no compiling; True, or the arguments of torch.compile"""
+    if wanted is None or wanted is False:
+        return
+    if wanted is not True and not isinstance(wanted, DictConfig):
+        raise ConfigError(f"compile={wanted}: give true, or arguments, {{mode:reduce-overhead}}")
+    try:
+        network.compile(**({} if wanted is True else plain(wanted)))
+    except (TypeError, RuntimeError) as error:  # torch's checks of the arguments
+        raise ConfigError(f"compile={wanted}: {str(error).strip().splitlines()[0]}") from error
+
+
 def kind(value: Any) -> str | None:
     """What a value is, where that is more than some text."""
     if isinstance(value, bool):

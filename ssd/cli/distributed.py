@@ -2,14 +2,19 @@
 
 import contextlib
 import os
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import read_write
 
+from ssd.errors import ConfigError
+
+FOLDER = "outputs/%Y-%m-%d/%H-%M-%S"  # Hydra's own hydra.run.dir
 RANKS = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
@@ -43,6 +48,56 @@ def children_run_this_job() -> Iterator[None]:
         forget_children()
 
 
+def within_torchrun(words: list[str]) -> list[str]:
+    """The command line of one of torchrun's processes, or the words as they are without torchrun.
+
+    All processes have one run folder, and rank 0 alone writes the configuration there, as where
+    Lightning starts them.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["WORLD_SIZE"] == "1":
+        return words
+    if {"-m", "--multirun"} & set(words):
+        raise ConfigError(
+            "-m under torchrun would be a sweep of its own in every process; leave torchrun out: "
+            "trainer=ddp starts the processes of each run itself"
+        )
+    if not any(word.startswith("hydra.run.dir=") for word in words):
+        words = [*words, f"hydra.run.dir={shared_folder()}"]
+    if os.environ["RANK"] == "0":
+        return words
+    name = f"hydra.job.name=train_ddp_process_{os.environ['RANK']}"
+    return [*words, name, "hydra.output_subdir=null"]
+
+
+def shared_folder() -> str:
+    """The run folder that rank 0 names after its clock; the others' may be a second ahead."""
+    from torch.distributed import TCPStore
+
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        raise ConfigError(
+            "the processes of this torchrun share nothing yet; give hydra.run.dir=DIR"
+        )
+    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+    key = f"run folder of start {os.environ['TORCHELASTIC_RESTART_COUNT']}"
+    if os.environ["RANK"] == "0":
+        store.set(key, time.strftime(FOLDER))
+    return store.get(key).decode()
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks for its run: torchrun, Lightning and srun number them."""
+    names = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+    return next((os.environ[name] for name in names if name in os.environ), "0") == "0"
+
+
+def requeue() -> None:
+    """Have SLURM start this job again, now that its checkpoint is written."""
+    job = os.environ["SLURM_JOB_ID"]
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    subprocess.run(["scontrol", "requeue", job], check=True)
+
+
 def forget_children() -> None:
     """End what is left of a failed run's processes, and the thread that watches them.
 
@@ -51,7 +106,7 @@ def forget_children() -> None:
     for thread in threading.enumerate():
         if thread.name == "child-process-observer":
             for child in thread._child_processes:
-                if sys.exc_info()[0]:
+                if isinstance(sys.exc_info()[1], Exception):  # after a signal they leave too
                     child.terminate()
                 child.wait()
             thread._child_processes.clear()

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import signal
 
 from hydra.errors import HydraException, InstantiationException
 from omegaconf.errors import OmegaConfBaseException
@@ -9,7 +10,19 @@ from omegaconf.errors import OmegaConfBaseException
 from ssd.cli.configuration import all_keys
 from ssd.errors import ConfigError
 
-CONFIG, OTHER, INTERRUPTED, TERMINATED = 2, 1, 130, 143  # exit codes
+CONFIG, OTHER = 2, 1  # exit codes
+SIGNALLED = 128  # and the number of the signal
+INTERRUPTED, TERMINATED = SIGNALLED + signal.SIGINT, SIGNALLED + signal.SIGTERM
+WORKERS = {  # what torch says of those that load data, and what it comes from
+    r"signal: Bus error": "a data worker found no shared memory; give more of /dev/shm "
+    "(docker run --shm-size=1g), or data.num_workers=0",
+    r"DataLoader worker .*(?:exited|killed)": "a data worker died, most often for want of memory: "
+    "data.num_workers=1 takes less, and 0 shows an error of its own",
+    r"DataLoader timed out": "no batch came for data.timeout seconds: a disk or a network that "
+    "hangs",
+    r"Too many open files|items of ancdata": "too many open files; ulimit -n 4096 in this shell, "
+    "or data.num_workers=0",
+}
 EXTRAS = ("timm", "wandb")  # packages of requirements-extras.txt that options use
 
 
@@ -25,7 +38,16 @@ def is_users(error: BaseException) -> bool:
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
     known = (ValueError, OSError, HydraException, OmegaConfBaseException, MisconfigurationException)
-    return isinstance(error, known) or is_secondary(error) or missing_package(error) is not None
+    found = is_secondary(error) or worker_fault(error) or missing_package(error)
+    return isinstance(error, known) or bool(found)
+
+
+def worker_fault(error: BaseException) -> str | None:
+    """What became of the processes that load data."""
+    if not isinstance(error, RuntimeError | OSError) or str(error).startswith("Caught "):
+        return None
+    text = f"{error} {error.__cause__}"  # torch may say how it died in the one or the other
+    return next((why for said, why in WORKERS.items() if re.search(said, text)), None)
 
 
 def missing_package(error: BaseException) -> str | None:
@@ -51,6 +73,8 @@ def one_line(error: BaseException) -> str:
     """The message on one line; of an error in a data worker, the worker's own message."""
     if is_secondary(error):
         return "another process of this run failed; its message is above"
+    if why := worker_fault(error):
+        return f"{why} ({str(error).strip().splitlines()[0]})"
     if missing_package(error) in EXTRAS:
         return f"{missing_package(error)} is missing: pip install -r requirements-extras.txt"
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]

@@ -5,6 +5,7 @@ Imports nothing slow, so that --help and tab completion answer at once.
 
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -18,9 +19,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ssd.cli.configuration import check_kinds
+from ssd.cli.distributed import is_first_process, requeue, within_torchrun
+from ssd.cli.locking import FolderTakenError
 from ssd.cli.messages import (
     CONFIG,
     INTERRUPTED,
+    OTHER,
+    SIGNALLED,
     TERMINATED,
     exit_code,
     is_users,
@@ -28,22 +33,24 @@ from ssd.cli.messages import (
     one_line,
     unwrapped,
 )
-from ssd.errors import ConfigError
+from ssd.errors import ConfigError, StepError, resume_command
 
 log = logging.getLogger(__name__)
 
 FAILED = "failed.txt"  # in the folder of a run that ended with an error
 
 failures: list[tuple[Path, int]] = []  # run folders that ended with an error, and their codes
+stopped: list[Path] = []  # the run folder that a signal ended
 
 
 def run(main: Callable[[], Any]) -> None:
     """Run a verb's Hydra main; leave with its exit code."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints what it makes of an error, and exits
     failures.clear()
-    kept = configuration_of(run_folder(sys.argv[1:]))
+    stopped.clear()
+    kept = configuration_of(given_folder(sys.argv[1:]))
     try:
-        sys.argv[1:] = with_own_overrides(sys.argv[1:])
+        sys.argv[1:] = within_torchrun(with_own_overrides(sys.argv[1:]))
         main()
     except KeyboardInterrupt:
         stop(INTERRUPTED)
@@ -52,6 +59,9 @@ def run(main: Callable[[], Any]) -> None:
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
         print(f"error: {one_line(error)}{nearest_key(error)}", file=sys.stderr)
         sys.exit(CONFIG)
+    except OSError as error:  # Hydra makes the run folder; in it errors are caught below
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        sys.exit(OTHER)
     if failures:
         if {"-m", "--multirun"} & set(sys.argv):
             print(f"failed: {', '.join(str(folder) for folder, _ in failures)}", file=sys.stderr)
@@ -76,11 +86,15 @@ def given_values(words: list[str]) -> dict[str, str]:
     return dict(word.split("=", 1) for word in words if "=" in word)
 
 
+def given_folder(words: list[str]) -> Path | None:
+    """The run folder that a command line names."""
+    folder = given_values(words).get("hydra.run.dir", "").strip("'\"")
+    return Path(folder) if folder else None
+
+
 def run_folder(words: list[str]) -> Path | None:
     """The folder that a command line goes on in, if it does."""
-    given = given_values(words)
-    folder = given.get("hydra.run.dir", "").strip("'\"")
-    return Path(folder) if folder and given.get("resume") == "latest" else None
+    return given_folder(words) if given_values(words).get("resume") == "latest" else None
 
 
 def configuration_of(folder: Path | None) -> dict[Path, bytes]:
@@ -90,21 +104,32 @@ def configuration_of(folder: Path | None) -> dict[Path, bytes]:
 
 
 def restore(files: dict[Path, bytes]) -> None:
-    """Put back what Hydra wrote over: a refused resume must not change what its run is."""
+    """Put back what Hydra wrote over: a refused run must not change what another's folder says."""
     for file, content in files.items():
         file.write_bytes(content)
 
 
 def stop(code: int | str | None) -> None:
-    if code in (INTERRUPTED, TERMINATED):
-        print("stopped by a signal; resume=latest with its hydra.run.dir goes on", file=sys.stderr)
+    """Leave with an exit code; after a signal, with a word on how to go on."""
+    number = code - SIGNALLED if isinstance(code, int) else 0
+    if number > 0 and is_first_process():
+        name = signal.Signals(number).name
+        print(f"stopped by {name}{how_to_go_on()}", file=sys.stderr)
+        if number not in (signal.SIGINT, signal.SIGTERM):  # SLURM's, before a job's time is up
+            requeue()
     sys.exit(code)
+
+
+def how_to_go_on() -> str:
+    if not stopped or Path(sys.argv[0]).name != "train.py":
+        return ""
+    return f"; this goes on: {resume_command(stopped[-1])}"
 
 
 def signal_code(end: SystemExit) -> int | str | None:
     """The exit code of a run that a signal ended; Lightning's own are 0 and 1."""
     if type(end).__name__ == "SIGTERMException":
-        return TERMINATED
+        return end.code or TERMINATED
     return INTERRUPTED if isinstance(end.__context__, KeyboardInterrupt) else end.code
 
 
@@ -134,8 +159,8 @@ def one_line_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig],
 
     @wraps(task)
     def guarded(cfg: DictConfig) -> Any:
-        rank = os.environ.get("LOCAL_RANK", "0")
-        if rank != "0":  # one process of a run speaks
+        speaks = is_first_process()
+        if not speaks:
             logging.getLogger("ssd").setLevel(logging.ERROR)
         quiet()
         folder = Path(HydraConfig.get().runtime.output_dir)
@@ -146,15 +171,19 @@ def one_line_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig],
         except Exception as error:
             cause = unwrapped(error)
             line = f"{one_line(cause)}{nearest_key(cause)}"
-            (folder / FAILED).write_text(f"{line}\n")
+            if not isinstance(cause, FolderTakenError):  # the other run has not failed
+                (folder / FAILED).write_text(f"{line}\n")
             if not is_users(cause):
                 raise
             log.debug("traceback of the error below", exc_info=error)
-            if rank == "0" or not isinstance(cause, ConfigError):  # which all processes raise
+            if speaks or not isinstance(cause, (ConfigError, StepError)):  # which all raise
                 log.error("error: %s", line)
             # not raised: Hydra would print a second line, and a sweep would end with it
             failures.append((folder, exit_code(error, cause)))
             return None
+        except (KeyboardInterrupt, SystemExit):
+            stopped.append(folder)
+            raise
         finally:
             finish_wandb()
         log.info("%s", folder)

@@ -61,6 +61,11 @@ class DetectionDataset(Dataset):
             fill = self.augmentation.fill
         view = make_view(window, (width, height), self.image_size, mirrored)
         image = readable(self.annotations.files[index])
+        if image.shape[:2] != (height, width):
+            raise ValueError(
+                f"{self.annotations.files[index]}: {image.shape[1]}x{image.shape[0]} pixels, but "
+                f"{width}x{height} when this run began; leave the data alone while it is in use"
+            )
         image = render(image, view, self.image_size, fill, recolour)
         return Sample(
             image=torch.from_numpy(image).permute(2, 0, 1),

@@ -1,6 +1,7 @@
 """Which image is where in the stream: pure functions of seed, epoch and number of devices."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import torch
 from torch.utils.data import DataLoader, Sampler
@@ -80,9 +81,25 @@ class ResumableLoader(DataLoader):
         self.taken = self.resumed_at
         self.sampler.skip(self.taken * self.batch_size)
         self.resumed_at = 0
-        for batch in super().__iter__():
-            self.taken += 1
-            yield batch
+        try:
+            for batch in super().__iter__():
+                self.taken += 1
+                yield batch
+        except (ConnectionError, EOFError) as error:  # while a batch passes, this is what is seen
+            raise RuntimeError("a DataLoader worker was killed") from error
+        except RuntimeError as error:
+            if "DataLoader timed out" not in str(error):
+                raise
+            raise TimeoutError(
+                f"no batch came for {self.timeout:g} seconds (data.timeout); its images are "
+                f"{', '.join(self.awaited())}: a disk or a network that hangs"
+            ) from error
+
+    def awaited(self) -> list[str]:
+        """The ids of the images of the batch that comes next."""
+        self.sampler.skip(self.taken * self.batch_size)
+        ids = self.dataset.annotations.ids
+        return [ids[index] for _, index in islice(iter(self.sampler), self.batch_size)]
 
     def state_dict(self) -> dict[str, int]:
         return {"batches": self.taken % len(self)}

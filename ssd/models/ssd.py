@@ -110,7 +110,12 @@ class SSD(nn.Module):
         logits, offsets = zip(
             *(head(m) for head, m in zip(self.heads.values(), maps, strict=True)), strict=True
         )
-        return Predictions(torch.cat(logits, dim=1).float(), torch.cat(offsets, dim=1).float())
+        return Predictions(*(not_below_float32(torch.cat(c, dim=1)) for c in (logits, offsets)))
+
+
+def not_below_float32(column: Tensor) -> Tensor:
+    """What a loss can sum; a network in float64 stays in it."""
+    return column.to(torch.promote_types(column.dtype, torch.float32))
 
 
 @torch.no_grad()

@@ -1,8 +1,10 @@
 """The files that a run leaves: results.json, and what anyone needs to score it again."""
 
+import csv
 import json
 import logging
 import math
+import os
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,6 +39,19 @@ def write_results(folder: Path, results: Mapping[str, Any], scored: Scored | Non
         log.info("%s", class_table(scored.table))
 
 
+def earlier_results(folder: Path, step: int) -> dict[str, Any]:
+    """The results that a run has written of its last step; or, where it was stopped before that,
+    the scores of its last validation."""
+    file = folder / "results.json"
+    written = json.loads(file.read_text()) if file.is_file() else {}
+    if written.get("steps") == step:
+        return written
+    with (folder / "metrics.csv").open(newline="") as rows:
+        validated = [row for row in csv.DictReader(rows) if row.get("val/map")]
+    scores = validated[-1].items() if validated else ()
+    return {name: float(value) for name, value in scores if name.startswith("val/") and value}
+
+
 def installed(name: str) -> str | None:
     """The version of a package; None where it is missing."""
     try:
@@ -46,7 +61,10 @@ def installed(name: str) -> str | None:
 
 
 def write_json(path: Path, content: Any, indent: int | None) -> None:
-    path.write_text(json.dumps(finite(content), indent=indent, allow_nan=False) + "\n")
+    """All of the file or nothing."""
+    part = path.with_name(f"{path.name}.tmp")
+    part.write_text(json.dumps(finite(content), indent=indent, allow_nan=False) + "\n")
+    os.replace(part, path)
 
 
 def finite(content: Any) -> Any:

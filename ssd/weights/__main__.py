@@ -2,15 +2,14 @@
 
 import argparse
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ssd.weights.checkpoints import find_checkpoint, network_weights, read_checkpoint
+from ssd.weights.files import write_file
 from ssd.weights.loading import load_checkpoint
 from ssd.weights.projects.torchvision import convert_back, differences
 
@@ -52,7 +51,7 @@ def main(arguments: list[str]) -> None:
     source, target = Path(options.input).expanduser(), Path(options.output).expanduser()
     try:
         check_target(target)
-        write(converted(find_checkpoint(source), options), target)
+        write_file(converted(find_checkpoint(source), options), target)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     print(target)
@@ -102,16 +101,6 @@ def check_target(path: Path) -> None:
         raise ValueError(f"{path} is there already; give another name, or remove it")
     if not path.parent.is_dir():
         raise ValueError(f"{path.parent}: no such folder to write {path.name} into")
-
-
-def write(content: Any, path: Path) -> None:
-    """All of the file or nothing: it appears under its name when it is whole."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        torch.save(content, part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

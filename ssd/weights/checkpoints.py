@@ -1,17 +1,15 @@
 """Checkpoint files: finding the one that is meant, reading it safely, building its network."""
 
 import logging
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ssd import models
 from ssd.models import SSD
 from ssd.models.layers import Normalize
-from ssd.weights.faults import fault
+from ssd.weights.files import read_file
 
 log = logging.getLogger(__name__)
 
@@ -19,19 +17,7 @@ FORMAT = 3  # of the "ssd" part of a checkpoint
 PREFIX = "network."  # of the network's weights in a checkpoint
 FOLDER = "checkpoints"
 BEST, LAST = "best.ckpt", "last.ckpt"
-LATEST = "latest"
 NETWORKS = [name for name in models.__all__ if name != "SSD"]
-
-
-def read_file(path: Path) -> Any:
-    """What torch.save wrote. Nothing but tensors and plain data is ever unpickled."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such checkpoint")
-    try:
-        with torch.serialization.safe_globals([Namespace]):  # in torchvision's training files
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a torn file can make the unpickler stumble over anything
-        raise ValueError(fault(path, error)) from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -64,43 +50,6 @@ def find_checkpoint(path: Path) -> Path:
                 log.info("%s: taking %s", path, (folder / name).relative_to(path))
                 return folder / name
     raise ValueError(f"{path}: holds neither {FOLDER}/{BEST} nor {FOLDER}/{LAST}")
-
-
-def find_resume(resume: str | None, run_dir: Path) -> Path | None:
-    """The checkpoint that a run goes on from: a given file, or the newest valid one of its
-    folder."""
-    folder = run_dir / FOLDER
-    existing = sorted(folder.glob("*.ckpt"))
-    if resume is None:
-        if existing:
-            raise ValueError(
-                f"{folder} holds checkpoints of an earlier run; go on from them with "
-                "resume=latest, or give another hydra.run.dir"
-            )
-        return None
-    if resume != LATEST:
-        return Path(resume).expanduser()
-    if not existing:
-        log.warning("resume=latest: no checkpoint in %s, starting at step 0", folder)
-        return None
-    last = folder / LAST  # the newest by itself; of higher steps are those of a branch left behind
-    if last in existing and step_of(last) is not None:
-        return last
-    steps = {
-        path: step for path in existing if path != last and (step := step_of(path)) is not None
-    }
-    if not steps:
-        raise ValueError(f"resume=latest: every checkpoint in {folder} is damaged; move them away")
-    return max(steps, key=lambda path: steps[path])
-
-
-def step_of(path: Path) -> int | None:
-    """The optimizer step of a checkpoint; None, and a warning, where it is damaged."""
-    try:
-        return read_checkpoint(path)["global_step"]
-    except ValueError as error:
-        log.warning("passed over: %s", error)
-        return None
 
 
 def describe(
@@ -147,6 +96,9 @@ def build_network(checkpoint: dict[str, Any]) -> SSD:
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         fault = " ".join(str(error).split())[:200]
         raise ValueError(f"a checkpoint that does not fit its own {name}: {fault}") from error
+    for part, weights in network.state_dict().items():
+        if not weights.isfinite().all():
+            raise ValueError(f"a checkpoint of a run that diverged: its {part} is no number")
     return network.eval()
 
 

@@ -21,11 +21,17 @@ ENDINGS = {
 }
 
 
+class Damaged(Exception):
+    """A file whose bytes are not those that were written; says how that is known."""
+
+
 def fault(path: Path, error: Exception) -> str:
-    """One line. error: what torch.load raised"""
+    """One line. error: what the check of the file's bytes, or torch.load, raised"""
     expected = "a file of torch.save with tensors and plain data was expected"
     if path.stat().st_size == 0:
         return f"{path}: empty; {expected}"
+    if isinstance(error, Damaged):
+        return f"{path}: damaged, {error}"
     foreign = kind(path)
     if foreign:
         return f"{path}: {foreign}; {expected}"
@@ -44,11 +50,25 @@ def kind(path: Path) -> str | None:
             return name
     if path.suffix in ENDINGS:
         return ENDINGS[path.suffix]
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-        if any("/code/" in name for name in names):
-            return "a TorchScript archive"
-        if not any(name.endswith("data.pkl") for name in names):
-            return "a zip archive of something else"
+    names = archived(path)
+    if any("/code/" in name for name in names):
+        return "a TorchScript archive"
+    if names and not any(name.endswith("data.pkl") for name in names):
+        return "a zip archive of something else"
     return None
+
+
+def is_archive(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # damaged where the archive ends
+        return True
+
+
+def archived(path: Path) -> list[str]:
+    """The names in a zip archive; none where it cannot be opened, or is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except Exception:  # a damaged list of names can make it stumble over anything
+        return []

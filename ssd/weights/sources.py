@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ssd.weights.checkpoints import FORMAT, network_weights, read_file
+from ssd.weights.checkpoints import FORMAT, network_weights
+from ssd.weights.files import read_file
 from ssd.weights.projects import (
     balancap,
     lufficc,
