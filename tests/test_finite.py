@@ -121,7 +121,8 @@ def test_half_precision_may_leave_out_steps_but_not_many_in_a_row(
     """A step that is left out is counted all the same."""
     module = make_module()
     spoil(module, steps)
-    half = MixedPrecision("16-mixed", "cpu")  # which Trainer(precision=…) gives to GPUs alone
+    scaler = torch.amp.GradScaler("cpu", init_scale=1)  # at which no other gradient overflows
+    half = MixedPrecision("16-mixed", "cpu", scaler)  # Trainer(precision=…) gives it to GPUs alone
     options = {"plugins": half, "max_overflows": 3}
     if fails:
         with pytest.raises(StepError, match="3 steps in a row were left out"):
