@@ -1,10 +1,37 @@
-"""A data set of a few painted boxes, and a run that learned it by heart."""
+"""No network, a data set of a few painted boxes, and a run that learned it by heart."""
 
+import os
+import runpy
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from verbs import SMALL, run
 from voc import write_voc
+
+OFFLINE = Path(__file__).parent / "offline"
+# it takes this process's network away; processes that tests start find it by themselves
+ATTEMPTS = runpy.run_path(str(OFFLINE / "sitecustomize.py"))["ATTEMPTS"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def attempts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where this process and those that tests start note what they asked the network for."""
+    file = tmp_path_factory.mktemp("network") / "attempts"
+    file.touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ATTEMPTS, str(file))
+        patch.setenv("PYTHONPATH", str(OFFLINE), prepend=os.pathsep)
+        yield file
+
+
+@pytest.fixture(autouse=True)
+def offline(attempts: Path) -> Iterator[None]:
+    """Fails a test that asked the network for anything."""
+    yield
+    asked = attempts.read_text()
+    attempts.write_text("")
+    assert not asked
 
 
 @pytest.fixture(scope="session")

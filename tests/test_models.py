@@ -1,3 +1,4 @@
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,7 @@ def test_pretrained_weights_that_cannot_be_fetched_say_what_to_do(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it keeps the proxies of its first use
     with pytest.raises(
         OSError, match=r"model\.pretrained=true needs http.*model\.pretrained=false"
     ):
