@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def offline(attempts: Path) -> Iterator[None]:
     asked = attempts.read_text()
     attempts.write_text("")
     assert not asked
+
+
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """A shell has what it starts in the background ignore it, and so do what those start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Signals to whole runs, as terminals and clusters send them."""
 
+import contextlib
 import os
 import shlex
 import signal
@@ -7,25 +8,39 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from verbs import ROOT, SMALL, last, metrics, run
 
+pytestmark = pytest.mark.usefixtures("hears_ctrl_c")
+Start = Callable[..., subprocess.Popen]
 
-def start(folder: Path, root: Path, *words: str, **environment: str) -> subprocess.Popen:
-    """A run in a process group of its own, as a shell starts it, that has trained for 3 steps."""
-    command = [sys.executable, str(ROOT / "train.py"), *SMALL, f"data.root={root}", "save_every=50"]
-    command += [f"hydra.run.dir='{folder}'", "trainer.max_steps=100000", "val_every=60", *words]
-    with (folder.parent / "printed.txt").open("w") as printed:
-        process = subprocess.Popen(
-            command, cwd=folder.parent, stdout=printed, stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, start_new_session=True,
-        )  # fmt: skip
-    table = folder / "metrics.csv"
-    wait_until(lambda: process.poll() is not None or (table.exists() and lines(table) > 3))
-    return process
+
+@pytest.fixture
+def start(root: Path) -> Iterator[Start]:
+    """Starts a run in a process group of its own, as a shell does, and waits for its third step."""
+    groups: list[int] = []
+
+    def begin(folder: Path, *words: str, **environment: str) -> subprocess.Popen:
+        command = [sys.executable, str(ROOT / "train.py"), *SMALL, f"data.root={root}"]
+        command += ["save_every=50", f"hydra.run.dir='{folder}'", "trainer.max_steps=100000"]
+        with (folder.parent / "printed.txt").open("w") as printed:
+            process = subprocess.Popen(
+                [*command, "val_every=60", *words], cwd=folder.parent, stdout=printed,
+                stderr=subprocess.STDOUT, start_new_session=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            )  # fmt: skip
+        groups.append(process.pid)
+        table = folder / "metrics.csv"
+        wait_until(lambda: process.poll() is not None or (table.exists() and lines(table) > 3))
+        return process
+
+    yield begin
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
 
 def lines(path: Path) -> int:
@@ -48,13 +63,13 @@ def printed(folder: Path) -> str:
     return (folder.parent / "printed.txt").read_text()
 
 
-def test_ctrl_c_in_a_terminal_saves_and_says_how_to_go_on(root: Path, tmp_path: Path) -> None:
+def test_ctrl_c_in_a_terminal_saves_and_says_how_to_go_on(start: Start, tmp_path: Path) -> None:
     """Every process of the run gets it. The folder has a space, the locale is C, and there is no
     home."""
     folder = tmp_path / "a run ü" / "run"
     folder.parent.mkdir()
     odd = {"LC_ALL": "C", "HOME": "/dev/null/home"}
-    process = start(folder, root, "data.num_workers=2", "precision=32-true", **odd)
+    process = start(folder, "data.num_workers=2", "precision=32-true", **odd)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(60) == 130, printed(folder)
     assert "Traceback" not in printed(folder)
@@ -114,9 +129,9 @@ def test_slurms_signal_saves_and_queues_the_job_again(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
-def test_sigterm_to_one_of_two_processes_ends_both(root: Path, tmp_path: Path, rank: int) -> None:
+def test_sigterm_to_one_of_two_processes_ends_both(start: Start, tmp_path: Path, rank: int) -> None:
     folder = tmp_path / "run"
-    process = start(folder, root, "trainer=ddp", "trainer.accelerator=cpu")
+    process = start(folder, "trainer=ddp", "trainer.accelerator=cpu")
     ranks = [process.pid, *children(process)]
     os.kill(ranks[rank], signal.SIGTERM)
     assert process.wait(60) == 143, printed(folder)
@@ -126,9 +141,9 @@ def test_sigterm_to_one_of_two_processes_ends_both(root: Path, tmp_path: Path, r
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_two_processes(root: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_two_processes(start: Start, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    process = start(folder, root, "trainer=ddp", "trainer.accelerator=cpu", "data.num_workers=1")
+    process = start(folder, "trainer=ddp", "trainer.accelerator=cpu", "data.num_workers=1")
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(60) == 130, printed(folder)
     assert "Traceback" not in printed(folder)
@@ -146,9 +161,9 @@ class Fail(pl.Callback):
 
 
 @pytest.mark.slow
-def test_a_process_that_fails_ends_the_run_and_says_why(root: Path, tmp_path: Path) -> None:
+def test_a_process_that_fails_ends_the_run_and_says_why(start: Start, tmp_path: Path) -> None:
     (tmp_path / "failing.py").write_text(FAILING)
     words = ["trainer=ddp", "trainer.accelerator=cpu", "+callbacks.fail._target_=failing.Fail"]
-    process = start(tmp_path / "run", root, *words, PYTHONPATH=str(tmp_path))
+    process = start(tmp_path / "run", *words, PYTHONPATH=str(tmp_path))
     assert process.wait(60)
     assert "RuntimeError: rank 1 has had enough" in printed(tmp_path / "run")

@@ -18,7 +18,7 @@ TERM, INT = signal.SIGTERM, signal.SIGINT
 
 
 @pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
+def handlers(hears_ctrl_c: None) -> Iterator[None]:
     """Those of the other tests, whatever a run left."""
     before = {number: signal.getsignal(number) for number in (TERM, INT, signal.SIGUSR1)}
     yield
