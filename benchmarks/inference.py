@@ -19,7 +19,7 @@ from ssd.ops.detecting import detect
 from ssd.weights.checkpoints import build_network
 from ssd.weights.loading import load_checkpoint
 
-CLASSES, BATCH, BATCHES = 21, 8, 3
+CLASSES, BATCH, BATCHES = 21, 8, 9
 WORKERS = 2
 BACKGROUND = 8.0  # on its logit, so that there are as few candidates as a trained network has
 

@@ -2,7 +2,7 @@
 
     python benchmarks/long_run.py [--steps 6000]
 
-A line for every tenth of the run: MB of the process and of its loading workers, pages that they
+A line for every tenth of the run but the last: MB of the process and of its loading workers, pages that they
 share counted once for all, and open files. Then how much the process grew in its second half, when
 every buffer has its size. Linux alone tells.
 """
@@ -44,7 +44,7 @@ def step_of(metrics: Path) -> int:
 def watch(run: subprocess.Popen, metrics: Path, steps: int) -> list[float]:
     """MB of the first process at every tenth of the run."""
     found: list[float] = []
-    while run.poll() is None:
+    while run.poll() is None and len(found) < 9:  # the end has its test
         time.sleep(0.5)
         step = step_of(metrics)
         if step < (len(found) + 1) * steps // 10:
@@ -75,6 +75,7 @@ def main() -> None:
         with open(f"{folder}/log", "w") as log:
             run = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
             found = watch(run, Path(folder) / "run" / "metrics.csv", steps)
+            run.wait()
         if run.returncode:
             sys.exit(Path(folder, "log").read_text())
     half = found[len(found) // 2 :]
