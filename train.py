@@ -86,6 +86,10 @@ def train(cfg: DictConfig) -> float | None:
 
     with cli.children_run_this_job():
         trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+        if trainer.global_step == step and not any((run_dir / FOLDER).glob("*.ckpt")):
+            raise ConfigError(
+                f"resume={resumed}: has all of its {step} steps; raise trainer.max_steps"
+            )
         earlier = earlier_results(run_dir, step) if trainer.global_step == step else {}
         if "wall_seconds" in earlier:
             log.info("nothing left to do: the run has had its %d steps, and has its results", step)

@@ -2,9 +2,9 @@
 
     python benchmarks/long_run.py [--steps 6000]
 
-A line for every tenth of the run but the last: MB of the process and of its loading workers, pages that they
-share counted once for all, and open files. Then how much the process grew in its second half, when
-every buffer has its size. Linux alone tells.
+A line for every tenth of the run but the last: MB of the process and of its loading workers, pages
+that they share counted once for all, and open files. Then how much the process grew in its second
+half, when every buffer has its size. Linux alone tells.
 """
 
 import argparse

@@ -132,7 +132,11 @@ class Apart:
     def __enter__(self) -> "Apart":
         self.process.start()
         self.theirs.close()  # a process that dies ends the wait for it
-        self.pipe.recv()
+        try:
+            self.pipe.recv()
+        except EOFError:
+            self.process.join()
+            raise RuntimeError("a side's process ended; what it printed is above") from None
         return self
 
     def time(self) -> float:

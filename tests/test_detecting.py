@@ -71,6 +71,15 @@ def test_logits_that_are_no_numbers_hide_no_other_anchors_objects() -> None:
     assert_equal_to_loop(predictions)
 
 
+def test_boxes_that_are_no_numbers_are_no_detections() -> None:
+    predictions = random_predictions(6)
+    predictions.logits[0] = torch.nan
+    predictions.offsets[:2] = torch.nan
+    found = detect(predictions, ANCHORS, **SETTINGS)
+    assert found.boxes.isfinite().all()
+    assert (found.labels > 0).sum(dim=1).tolist() == [0, 0, 200]
+
+
 def test_detections_equal_the_loop_where_most_candidates_are_duplicates(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 from test_checkpoints import save
 
 from ssd.errors import ConfigError
-from ssd.weights.resuming import check_resume, find_resume, set_later_aside
+from ssd.weights.resuming import check_resume, find_resume, set_later_aside, step_of
 
 
 def test_latest_is_the_highest_step_whatever_clocks_and_names_say(tmp_path: Path) -> None:
@@ -83,6 +83,15 @@ def test_a_run_that_goes_back_leaves_later_checkpoints_behind(tmp_path: Path) ->
     left = sorted(path.name for path in (tmp_path / "checkpoints" / "left_behind").iterdir())
     assert left == ["last.ckpt", "step_8.ckpt"]
     assert find_resume("latest", tmp_path) == early
+
+
+def test_what_was_left_behind_before_stays(tmp_path: Path) -> None:
+    for step in (7, 8, 9):
+        save(tmp_path, "last.ckpt", step)
+        set_later_aside(tmp_path, 6)
+    left = tmp_path / "checkpoints" / "left_behind"
+    steps = {name: step_of(left / f"{name}.ckpt") for name in ("last", "last-1", "last-2")}
+    assert steps == {"last": 7, "last-1": 8, "last-2": 9}
 
 
 def test_weights_alone_are_no_place_to_go_on_from(tmp_path: Path) -> None:

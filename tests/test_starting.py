@@ -12,6 +12,7 @@ from verbs import SMALL, last, metrics, results, run
 
 from ssd.weights.__main__ import main as convert
 from ssd.weights.checkpoints import read_checkpoint
+from ssd.weights.files import write_file
 
 
 def test_a_stopped_run_goes_on_from_its_newest_checkpoint(root: Path, tmp_path: Path) -> None:
@@ -251,3 +252,44 @@ def test_a_run_taken_back_goes_on_from_there_whatever_it_had_before(
     go_on(folder, "trainer.max_steps=4")
     for name, value in last(folder)["state_dict"].items():
         assert torch.equal(value, last(ended)["state_dict"][name]), name
+
+
+def test_a_finished_runs_checkpoint_has_nothing_left_for_another_folder(
+    ended: Path, tmp_path: Path, root: Path
+) -> None:
+    words = [*SMALL, f"data.root={root}", f"hydra.run.dir={tmp_path}"]
+    assert run("train", *words, f"resume={ended}/checkpoints/last.ckpt") == 2
+    failed = (tmp_path / "failed.txt").read_text()
+    assert failed.endswith("last.ckpt: has all of its 4 steps; raise trainer.max_steps\n")
+
+
+def test_a_refused_run_says_of_the_one_before_no_failure(ended: Path, root: Path) -> None:
+    assert run("train", *SMALL, f"data.root={root}", f"hydra.run.dir={ended}") == 2
+    assert not (ended / "failed.txt").exists()
+
+
+def test_a_run_whose_checkpoints_do_not_tell_their_bests_step_goes_on(
+    ended: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(ended, tmp_path / "run")
+    checkpoint = last(folder)
+    for name, state in checkpoint["callbacks"].items():
+        if name.startswith("BestCheckpoint"):
+            del state["best_step"]
+    write_file(checkpoint, folder / "checkpoints" / "last.ckpt")
+    go_on(folder, "trainer.max_steps=5")
+    assert last(folder)["global_step"] == 5
+
+
+def test_a_signal_after_the_last_step_leaves_the_test_to_the_resumed_run(
+    ended: Path, tmp_path: Path, root: Path
+) -> None:
+    folder = tmp_path / "run"
+    kill = "{_target_:test_stopping.KillIn,_args_:[on_validation_end,4,15]}"
+    words = [*SMALL, f"data.root={root}", f"hydra.run.dir={folder}", "callbacks.last.keep=3"]
+    assert run("train", *words, f"+callbacks.kill={kill}") == 143
+    assert "test/map" not in results(folder)
+    go_on(folder, "~callbacks.kill")
+    assert results(folder)["test/map"] == results(ended)["test/map"]
+    tested = [[row["step"] for row in metrics(run) if row["test/map"]] for run in (folder, ended)]
+    assert tested[0] == tested[1]

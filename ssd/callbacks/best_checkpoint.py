@@ -47,9 +47,11 @@ class BestCheckpoint(ModelCheckpoint):
         best.ckpt is damaged, or of a step that this run did not score best at.
         """
         best = os.path.join(self.dirpath, os.path.basename(state_dict["best_model_path"]))
-        if not os.path.isfile(best) or step_of(Path(best)) != state_dict["best_step"]:
+        step = step_of(Path(best)) if os.path.isfile(best) else None
+        # older checkpoints do not tell their best's step
+        if step is None or step != state_dict.get("best_step", step):
             return
-        self.best_step = state_dict["best_step"]
+        self.best_step = step
         score = state_dict["best_model_score"]
         moved = {"dirpath": self.dirpath, "best_model_path": best, "kth_best_model_path": best}
         super().load_state_dict({**state_dict, **moved, "best_k_models": {best: score}})

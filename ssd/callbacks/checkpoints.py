@@ -72,6 +72,8 @@ class LastCheckpoint(Checkpoint):
         # saved in a validation out of turn, as the one at the end of a run is
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
 
+    on_test_start = on_train_batch_start  # the test of a run that had nothing left to train
+
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if mid_step(trainer):  # a run that is to stop, as by max_time, ends its step first
             self.stop_asked |= trainer.should_stop

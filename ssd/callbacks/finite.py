@@ -86,8 +86,12 @@ class StopAtNonFinite(pl.Callback):
         if not step.finite:
             self.fail(trainer, module, step)
 
-    # nothing of a failed step is scored or saved
-    on_validation_start = on_save_checkpoint = on_train_end = look
+    on_validation_start = on_save_checkpoint = look  # nothing of a failed step is scored or saved
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.look(trainer, module)
+        if trainer.is_global_zero:
+            (self.run_dir / FILE).unlink(missing_ok=True)  # of a step that is behind the run
 
     def count_overflow(self, finite: Tensor) -> None:
         self.overflows = 0 if finite else self.overflows + 1

@@ -13,7 +13,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from ssd.callbacks.checkpoints import mid_step
 
-NOTE = "{}: stops after this step and saves; Ctrl-C again stops at once\n"
+NOTE = "{}: stops after this step{}; Ctrl-C again stops at once\n"
 
 
 class StopAtSignal(pl.Callback):
@@ -31,23 +31,28 @@ class StopAtSignal(pl.Callback):
 
     def __init__(self) -> None:
         self.received = 0  # the number of a signal
-        self.speaks = False
+        self.speaks = self.saves = False
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
         self.received, self.speaks = 0, trainer.is_global_zero
+        self.saves = trainer.state.fn == "fit"
         if threading.current_thread() is not threading.main_thread():
             return  # Python lets no other listen; nor does Lightning there
         for number in signals(trainer):
             if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and shells set it
                 signal.signal(number, self.receive)  # until Lightning's teardown
 
-    on_test_start = on_train_start
+    def on_test_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.agreed(trainer):  # it came when there was nothing left to train
+            raise SIGTERMException
+        self.on_train_start(trainer)
 
     def receive(self, number: int, _: FrameType | None) -> None:
-        if self.received == number == signal.SIGINT:
+        if self.received and number == signal.SIGINT:
             raise KeyboardInterrupt
         if self.speaks and not self.received:  # print and logging may be what it interrupts
-            os.write(2, NOTE.format(signal.Signals(number).name).encode())
+            saves = " and saves" if self.saves else ""
+            os.write(2, NOTE.format(signal.Signals(number).name, saves).encode())
         self.received = number
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:

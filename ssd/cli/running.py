@@ -65,8 +65,9 @@ def run(main: Callable[[], Any]) -> None:
     if failures:
         if {"-m", "--multirun"} & set(sys.argv):
             print(f"failed: {', '.join(str(folder) for folder, _ in failures)}", file=sys.stderr)
-        if failures[-1][1] == CONFIG:
+        if failures[-1][1] == CONFIG and kept:
             restore(kept)
+            (failures[-1][0] / FAILED).unlink(missing_ok=True)  # the run that was there has not
         sys.exit(max(code for _, code in failures))
 
 
@@ -112,10 +113,11 @@ def restore(files: dict[Path, bytes]) -> None:
 def stop(code: int | str | None) -> None:
     """Leave with an exit code; after a signal, with a word on how to go on."""
     number = code - SIGNALLED if isinstance(code, int) else 0
-    if number > 0 and is_first_process():
+    if number in signal.valid_signals() and is_first_process():
         name = signal.Signals(number).name
         print(f"stopped by {name}{how_to_go_on()}", file=sys.stderr)
-        if number not in (signal.SIGINT, signal.SIGTERM):  # SLURM's, before a job's time is up
+        # SLURM's comes before a job's time is up
+        if number not in (signal.SIGINT, signal.SIGTERM) and "SLURM_JOB_ID" in os.environ:
             requeue()
     sys.exit(code)
 

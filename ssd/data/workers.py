@@ -1,11 +1,16 @@
 """The processes that load batches: what they do on signals, and what they need of the system."""
 
 import logging
+import multiprocessing
 import os
-import resource
 import shutil
 import signal
 import threading
+
+try:
+    import resource
+except ImportError:  # Windows, which has no such limits
+    resource = None
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +28,9 @@ def start_worker(_: int) -> None:
     take the step at work with it. From its own parent a worker takes SIGTERM, which ends one that
     hangs. Samples are pure functions of their keys, so there is nothing to seed.
     """
-    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # macOS does not say who sent a signal
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # by threads that do not block it
@@ -32,7 +38,8 @@ def start_worker(_: int) -> None:
 
 
 def end_by_parent() -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+    trains = multiprocessing.parent_process().pid  # also where a server forks the workers
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != trains:
         pass
     os._exit(0)
 
@@ -52,6 +59,8 @@ def check_limits(workers: int, batch_size: int, image_size: tuple[int, int]) -> 
             "MB; give it more (docker run --shm-size=%dm), or take fewer workers",
             workers, needed // 2**20 + 1, SHARED, free // 2**20, needed // 2**19 + 64,
         )  # fmt: skip
+    if resource is None:
+        return
     limit, needed = resource.getrlimit(resource.RLIMIT_NOFILE)[0], BASE_FILES + FILES * workers
     if 0 <= limit < needed:
         log.warning(

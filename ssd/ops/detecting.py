@@ -79,11 +79,12 @@ def detect_part(
     rows = found.anchors.unsqueeze(-1).expand(-1, -1, 4)
     boxes = to_xyxy(decode(offsets.gather(1, rows), anchors[found.anchors]))
     boxes = boxes.clamp(0, 1) if clip_boxes else boxes
+    scores = torch.where(boxes.isfinite().all(dim=-1), found.scores, 0)  # others are no detections
     if boxes.shape[1] <= min(FIRST_LOOK, candidates_per_class):
-        keep = suppress(boxes, found.scores, found.labels, overlap)
+        keep = suppress(boxes, scores, found.labels, overlap)
     else:
-        keep = suppress_by_class(boxes, found.scores, found.labels, overlap, candidates_per_class)
-    done = best(keep, boxes, found.scores, found.labels, detections_per_image)
+        keep = suppress_by_class(boxes, scores, found.labels, overlap, candidates_per_class)
+    done = best(keep, boxes, scores, found.labels, detections_per_image)
     waiting = found.waiting & (keep.sum(dim=1) < detections_per_image)
     if not waiting.any():
         return done
@@ -228,7 +229,7 @@ def suppress_by_class(
         1, label
     )
     counts[:, 0] = 0  # padding
-    width = min(most, int(counts.max()))
+    width = max(1, min(most, int(counts.max())))
     real = (label > 0) & (rank < width)
     cell = torch.where(real, label * width + rank, 0)  # row 0 takes the others
     table = torch.full((images, classes * width), count, device=labels.device)
@@ -283,8 +284,9 @@ def best(keep: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor, most: int)
     width = min(most, int(keep.sum(dim=1).max())) if keep.numel() else 0
     order = order[:, :width]
     kept = keep.gather(1, order)
+    chosen = boxes.gather(1, order.unsqueeze(-1).expand(-1, -1, 4))
     return Detections(
-        boxes=boxes.gather(1, order.unsqueeze(-1).expand(-1, -1, 4)) * kept.unsqueeze(-1),
+        boxes=torch.where(kept.unsqueeze(-1), chosen, 0),
         scores=scores.gather(1, order) * kept,
         labels=labels.gather(1, order) * kept,
     )

@@ -46,6 +46,8 @@ def earlier_results(folder: Path, step: int) -> dict[str, Any]:
     written = json.loads(file.read_text()) if file.is_file() else {}
     if written.get("steps") == step:
         return written
+    if not (folder / "metrics.csv").is_file():
+        return {}
     with (folder / "metrics.csv").open(newline="") as rows:
         validated = [row for row in csv.DictReader(rows) if row.get("val/map")]
     scores = validated[-1].items() if validated else ()

@@ -1,5 +1,6 @@
 """Which checkpoint a run goes on from, and whether it can."""
 
+import itertools
 import logging
 import os
 from pathlib import Path
@@ -50,9 +51,15 @@ def set_later_aside(run_dir: Path, step: int) -> None:
     later = [path for path, found in steps.items() if found is not None and found > step]
     for path in later:
         (folder / LEFT).mkdir(exist_ok=True)
-        os.replace(path, folder / LEFT / path.name)
+        os.replace(path, unused(folder / LEFT / path.name))
     if later:
         log.info("%d checkpoints of later steps are now in %s", len(later), folder / LEFT)
+
+
+def unused(path: Path) -> Path:
+    """A path, or one with a number where there is such a file."""
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(1))
+    return next(place for place in itertools.chain([path], numbered) if not place.exists())
 
 
 def check_resume(path: Path, own: dict[str, Any]) -> int:
