@@ -40,7 +40,7 @@ def doctor(cfg: DictConfig) -> None:
     folder = Path(cfg.run_dir)
     log.info("%s", page.page(found))
     write_json(folder / "doctor.json", found.content(), indent=1)
-    html.write_page(folder / "doctor.html", found, draw(found, data, broken))
+    html.write_doctors_page(folder / "doctor.html", found, draw(found, data, broken))
     if cfg.fix is not None:
         out, faults = Path(cfg.fix).expanduser(), found.faults
         write_copy(out, data.annotations, data.classes, broken, faults)

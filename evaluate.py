@@ -6,12 +6,10 @@ from pathlib import Path
 
 import hydra
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from ssd import cli
 from ssd.errors import ConfigError
-
-STAGES = ("train", "val", "test")
 
 make = partial(instantiate, _convert_="all")  # no object ever sees a config
 
@@ -30,9 +28,9 @@ def evaluate(cfg: DictConfig) -> None:
     path = find_checkpoint(Path(cfg.checkpoint).expanduser())
     checkpoint = load_checkpoint(path)
     described = checkpoint["ssd"]
-    run = run_config(path)
+    run = cli.run_config(path)
     data = make(
-        data_config(cfg, run, path, described["classes"]),
+        cli.data_config(cfg, run, path, described["classes"]),
         classes=described["classes"],
         augmentation=None,
         image_size=tuple(described["image_size"]),
@@ -77,42 +75,6 @@ def evaluate(cfg: DictConfig) -> None:
             "wall_seconds": time.monotonic() - start,
         }
         write_results(Path(cfg.run_dir), metrics | about, module.scored())
-
-
-def data_config(
-    cfg: DictConfig, run: DictConfig | None, checkpoint: Path, classes: list[str]
-) -> DictConfig:
-    """The data set to score on: `data=`, or that of the run folder that the checkpoint lies in."""
-    from ssd.data.naming import read_classes
-
-    if cfg.split not in STAGES:
-        raise ConfigError(f"split={cfg.split}: give one of {', '.join(STAGES)}")
-    if not cfg.get("data"):
-        return run_data(cfg, run, checkpoint)
-    cfg.data_dir = cfg.data_dir or "data"  # as in train.yaml
-    given = read_classes(cli.plain(cfg.data)["classes"])
-    if given and given != classes:
-        raise ConfigError(f"data.classes={given}, but the checkpoint was trained on {classes}")
-    return cfg.data
-
-
-def run_config(checkpoint: Path) -> DictConfig | None:
-    """The configuration of the run folder that a checkpoint lies in, if it lies in one."""
-    file = checkpoint.parent.parent / ".hydra" / "config.yaml"
-    return OmegaConf.load(file) if file.is_file() else None
-
-
-def run_data(cfg: DictConfig, run: DictConfig | None, checkpoint: Path) -> DictConfig:
-    """The data group that a run was trained with; paths are relative to where it was started."""
-    if run is None:
-        raise ConfigError(f"{checkpoint} lies in no run folder; say on what to score it: data=…")
-    if cfg.data_dir is not None:
-        run.data_dir = str(Path(cfg.data_dir).absolute())
-    hydra_file = checkpoint.parent.parent / ".hydra" / "hydra.yaml"
-    started_in = Path(OmegaConf.load(hydra_file).hydra.runtime.cwd)
-    for part in (run.data, *run.data.more):
-        part.root = str(started_in / Path(part.root).expanduser())
-    return run.data
 
 
 if __name__ == "__main__":

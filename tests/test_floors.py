@@ -8,9 +8,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     0: ("records", "texts", "errors", "memory", "ops"),
-    1: ("models", "optim"),
+    1: ("models", "optim", "analysis"),
     2: ("data", "weights", "metric", "report"),
-    3: ("module", "datamodule", "callbacks", "checkpointing", "detector", "doctor"),
+    3: ("module", "datamodule", "callbacks", "checkpointing", "detector", "doctor", "export"),
     4: ("cli",),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

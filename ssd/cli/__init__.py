@@ -8,6 +8,7 @@ from ssd.cli.distributed import children_run_this_job
 from ssd.cli.locking import alone_in_its_folder
 from ssd.cli.messages import exit_code, is_users, one_line, unwrapped
 from ssd.cli.running import end_with, one_line_errors, run, signal_code, with_own_overrides
+from ssd.cli.runs import data_config, run_config
 
 __all__ = [
     "alone_in_its_folder",
@@ -15,6 +16,7 @@ __all__ = [
     "children_run_this_job",
     "choose_precision",
     "compile_network",
+    "data_config",
     "end_with",
     "exit_code",
     "is_users",
@@ -22,6 +24,7 @@ __all__ = [
     "one_line_errors",
     "plain",
     "run",
+    "run_config",
     "signal_code",
     "unwrapped",
     "with_own_overrides",

@@ -9,15 +9,25 @@ from typing import Any
 
 from ssd.doctor.findings import Findings, by_kind, by_place, leaking, number, percent, said
 from ssd.doctor.pictures import Pictures
-from ssd.doctor.pieces import Fact, bars, empty, facts, gallery, heat, items, pairs, safe, table
+from ssd.report.pieces import (
+    Fact,
+    bars,
+    empty,
+    facts,
+    gallery,
+    heat,
+    items,
+    pairs,
+    safe,
+    table,
+    write_page,
+)
 
 SHOWN = 200  # faults of a kind; all are in doctor.json
-STYLE = Path(__file__).with_name("page.css")
 QUANTILES = ("least", "5%", "25%", "50%", "75%", "95%", "most")
 
 
-def write_page(path: Path, found: Findings, pictures: Pictures) -> None:
-    title = safe(", ".join(found.roots))
+def write_doctors_page(path: Path, found: Findings, pictures: Pictures) -> None:
     sections = {
         "content": ("What is in it", content(found)),
         "faults": ("What is wrong", faults(found, pictures)),
@@ -26,17 +36,8 @@ def write_page(path: Path, found: Findings, pictures: Pictures) -> None:
         "augmented": ("What augmentation does", augmented(pictures)),
         "advice": ("What to do", items(found.advice) or empty("Nothing: train.")),
     }
-    body = "".join(
-        f'<section id="{id}"><h2>{heading}</h2>{"".join(parts)}</section>\n'
-        for id, (heading, parts) in sections.items()
-    )
-    path.write_text(
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{STYLE.read_text()}</style></head>\n"
-        f"<body><h1>{title}</h1>{facts(summary(found))}\n{body}</body></html>\n",
-        encoding="utf-8",
-    )
+    joined = {id: (heading, "".join(parts)) for id, (heading, parts) in sections.items()}
+    write_page(path, ", ".join(found.roots), facts(summary(found)), joined)
 
 
 def summary(found: Findings) -> list[Fact]:

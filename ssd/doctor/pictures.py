@@ -13,16 +13,12 @@ from ssd.data.transforms import resize
 from ssd.doctor.copies import Copy
 from ssd.doctor.findings import short
 from ssd.report.drawing import SMALLEST_SIDE, draw_boxes
+from ssd.report.pieces import Figure
 
 MOST = 12  # pictures of a section
 SAMPLES = 16
 CONTEXT = 4  # sides of a box that a close-up shows
 LEAST = 0.08  # of a picture's side: the sides that a faulty box is drawn with
-
-
-class Figure(NamedTuple):
-    jpeg: bytes
-    caption: str
 
 
 class Pictures(NamedTuple):

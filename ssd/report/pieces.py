@@ -1,14 +1,25 @@
-"""Pieces of HTML. What comes from files is escaped here; headings and classes are ours."""
+"""Pieces of HTML and the page that they make.
+
+What comes from files is escaped here; headings and classes of the style sheet are ours.
+"""
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from ssd.doctor.pictures import Figure
 from ssd.report.drawing import printable
 
 SHOWN = 20  # bars of a chart
+STYLE = Path(__file__).with_name("page.css")
+
+
+class Figure(NamedTuple):
+    """A picture of the page and what is under it."""
+
+    jpeg: bytes
+    caption: str
 
 
 class Fact(NamedTuple):
@@ -89,3 +100,21 @@ def gallery(figures: Sequence[Figure]) -> str:
 def pairs(figures: Sequence[tuple[Figure, Figure]]) -> str:
     cells = "".join(f'<div class="pair">{shown(a)}{shown(b)}</div>' for a, b in figures)
     return f'<div class="pairs">{cells}</div>' if cells else ""
+
+
+def write_page(path: Path, title: str, top: str, sections: Mapping[str, tuple[str, str]]) -> None:
+    """Write a page that needs nothing beside it.
+
+    top: HTML under the title; sections: their heading and HTML, by the id that links lead to
+    """
+    body = "".join(
+        f'<section id="{id}"><h2>{heading}</h2>{content}</section>\n'
+        for id, (heading, content) in sections.items()
+    )
+    path.write_text(
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{safe(title)}</title><style>{STYLE.read_text()}</style></head>\n"
+        f"<body><h1>{safe(title)}</h1>{top}\n{body}</body></html>\n",
+        encoding="utf-8",
+    )
