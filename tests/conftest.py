@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# before torch: many small tests side by side only wait for each other's threads
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from verbs import SMALL, run
 from voc import write_voc
 

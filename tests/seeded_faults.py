@@ -374,7 +374,7 @@ def run(copy: Path, tests: list[str], results: Connection) -> None:
     os.dup2(log, 1), os.dup2(log, 2)
     watching = Watching()
     names = [f"tests/{name.replace('::', '.py::')}" for name in tests]
-    options = ["-q", "-p", "no:cacheprovider", "-m", "slow or not slow"]
+    options = ["-q", "-n0", "-p", "no:cacheprovider", "-m", "slow or not slow"]
     code = pytest.main([*options, *names], plugins=[watching])
     sys.stdout.flush()
     ran = code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)

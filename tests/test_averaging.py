@@ -102,7 +102,7 @@ def test_an_error_in_a_validation_leaves_the_weights_in_the_module() -> None:
     assert equal(state_of(module), recorder.steps[-1])
 
 
-class Tested(Learner):
+class Scored(Learner):
     def test_step(self, *args: Any) -> Any:
         return self.validation_step(*args)
 
@@ -112,7 +112,7 @@ class Tested(Learner):
 def test_a_test_after_the_fit_scores_the_saved_average(
     tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
-    module, recorder = Tested(scores=(0.9, 0.1)), Recorder()
+    module, recorder = Scored(scores=(0.9, 0.1)), Recorder()
     trainer = fit(module, *pair(tmp_path), recorder, average(), max_steps=8)
     best = tmp_path / "best.ckpt"
     trainer.test(module, ckpt_path=best, weights_only=True, verbose=False)

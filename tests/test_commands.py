@@ -188,6 +188,7 @@ def test_a_checkpoint_knows_that_its_classes_are_sigmoids(root: Path, tmp_path: 
         assert again[name] == pytest.approx(ours[name], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_sweep_of_distributed_runs_trains_each_with_its_own_values(
     root: Path, tmp_path: Path
 ) -> None:

@@ -70,6 +70,9 @@ def test_an_option_fits_its_target(path: Path) -> None:
     for node in targets(option_node):
         if node._target_.startswith("timm."):
             pytest.importorskip("timm")
+        if node._target_ == "datetime.timedelta":  # of C, without a signature
+            get_object(node._target_)(**{key: node[key] for key in node if key != "_target_"})
+            continue
         signature = inspect.signature(get_object(node._target_))
         given = {key for key in node if key not in ("_target_", "_partial_")}
         added = BUILT_IN_CODE.get(group, set()) if node is option_node else set()

@@ -74,7 +74,11 @@ def zeros(size: int) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("size", "classes", "ending"), [(300, None, ""), (512, FOUR, ".data-00000-of-00001")]
+    ("size", "classes", "ending"),
+    [
+        (300, None, ""),
+        pytest.param(512, FOUR, ".data-00000-of-00001", marks=pytest.mark.slow),
+    ],
 )
 def test_a_checkpoint_of_balancap_predicts_and_detects_the_same(
     size: int, classes: list[str] | None, ending: str, tmp_path: Path

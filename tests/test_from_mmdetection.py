@@ -37,7 +37,12 @@ def empty(size: int, num_classes: int) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("size", "data", "meta"), [(300, "coco", V2), (300, "voc", V2_VOC), (512, "coco", V3)]
+    ("size", "data", "meta"),
+    [
+        (300, "coco", V2),
+        pytest.param(300, "voc", V2_VOC, marks=pytest.mark.slow),
+        pytest.param(512, "coco", V3, marks=pytest.mark.slow),
+    ],
 )
 @torch.no_grad()
 def test_a_file_of_mmdetection_predicts_and_detects_the_same(

@@ -38,7 +38,10 @@ def weights() -> dict[str, Tensor]:
     return SSD300("resnet18", 81).state_dict()
 
 
-@pytest.mark.parametrize("backbone", BLOCKS)
+@pytest.mark.parametrize(
+    "backbone",
+    ["resnet18", *(pytest.param(n, marks=pytest.mark.slow) for n in BLOCKS if n != "resnet18")],
+)
 @torch.no_grad()
 def test_a_file_of_nvidia_predicts_and_detects_the_same(tmp_path: Path, backbone: str) -> None:
     torch.manual_seed(0)

@@ -18,7 +18,10 @@ BACKGROUND = 15.0  # added to its logits, lest each anchor is a candidate of sev
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("num_classes", "sizes"), [(21, VOC_SIZES), (201, COCO_SIZES)])
+@pytest.mark.parametrize(
+    ("num_classes", "sizes"),
+    [(21, VOC_SIZES), pytest.param(201, COCO_SIZES, marks=pytest.mark.slow)],
+)
 def test_a_file_of_ssd_pytorch_predicts_and_detects_the_same(
     tmp_path: Path, num_classes: int, sizes: tuple[int, ...]
 ) -> None:

@@ -61,7 +61,7 @@ def found(model: SSD, images: Tensor) -> list[Found]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("background", [0, 9])
+@pytest.mark.parametrize("background", [pytest.param(0, marks=pytest.mark.slow), 9])
 def test_a_checkpoint_of_torchvision_predicts_and_detects_the_same(
     tmp_path: Path, name: str, background: float
 ) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.models.detection import ssd300_vgg16, ssdlite320_mobilenet_v3_large
 
 from ssd.weights.__main__ import main
-from ssd.weights.checkpoints import build_network, read_checkpoint
+from ssd.weights.checkpoints import build_network, describe, read_checkpoint
 from ssd.weights.class_layers import class_layers
 from ssd.weights.loading import load_checkpoint
 from ssd.weights.projects.classes import COCO, VOC, coco_by_id, known_classes
@@ -263,3 +263,43 @@ def test_class_layers_of_separable_heads_are_their_last_convolutions() -> None:
     names = class_layers(make_network("ssdlite320_mobilenet_v3"))
     assert "heads.0.classify.weight" in names
     assert not any("before" in name for name in names)
+
+
+DETECTING = {
+    "score_threshold": 0.01,
+    "candidates_per_class": 400,
+    "iou_threshold": 0.45,
+    "detections_per_image": 200,
+    "clip_boxes": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": []}, "without names of classes, each once"),
+        ({"classes": ["cat", "cat"]}, "without names of classes, each once"),
+        ({"classes": "cat"}, "without names of classes, each once"),
+        ({"image_size": 64}, "image_size is 64, not height and width"),
+        ({"image_size": [64, -1]}, r"image_size is \[64, -1\], not"),
+        ({"detecting": None}, "whose 'detecting' part has"),
+        ({"detecting": {}}, "'detecting' part has missing a required argument"),
+        ({"detecting": DETECTING | {"x": 1}}, "'detecting' part has got an unexpected keyword"),
+        ({"detecting": DETECTING | {"iou_threshold": "1"}}, "detecting.iou_threshold is '1'"),
+        ({"detecting": DETECTING | {"clip_boxes": 1}}, "detecting.clip_boxes is 1"),
+    ],
+    ids=str,
+)
+def test_a_checkpoint_that_says_what_cannot_be_is_refused_in_one_line(
+    tmp_path: Path, changes: dict, message: str
+) -> None:
+    network = make_network("small", 3, image_size=64, width=0.5)
+    said = describe(
+        network, ["cat", "dog"], arguments("small", image_size=64, width=0.5), DETECTING
+    )
+    torch.save({"ssd": said | changes, "state_dict": {}, "global_step": 1}, tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match=message) as caught:
+        load_checkpoint(tmp_path / "a.ckpt")
+    assert "\n" not in str(caught.value)
+    torch.save({"ssd": said, "state_dict": {}, "global_step": 1}, tmp_path / "a.ckpt")
+    assert load_checkpoint(tmp_path / "a.ckpt")["ssd"] == said

@@ -380,7 +380,9 @@ class StopAt(pl.Callback):
         run.should_stop = run.global_step == self.step
 
 
-@pytest.mark.parametrize("stopping", [{"max_steps": 3}, {"callbacks": [StopAt(3)]}], ids=str)
+@pytest.mark.parametrize(
+    "stopping", [{"max_steps": 3}, {"callbacks": [StopAt(3)]}], ids=["known", "unknown"]
+)
 def test_norms_of_the_step_that_a_run_ends_at_are_its_own(
     root: Path, tmp_path: Path, stopping: dict[str, object]
 ) -> None:
@@ -405,6 +407,7 @@ def test_what_is_logged_does_not_depend_on_how_often(root: Path, tmp_path: Path)
     assert some == {step: all_rows[step] for step in ("1", "3", "4")}
 
 
+@pytest.mark.slow
 def test_a_compiled_network_trains_the_same_and_keeps_its_names(root: Path, tmp_path: Path) -> None:
     plain, compiled = make_module(), make_module()
     compiled.network.compile(backend="aot_eager")

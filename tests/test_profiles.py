@@ -188,6 +188,7 @@ def test_the_systems_losses_differ() -> None:
     assert len({round(classes, 3) for classes, _ in found}) >= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMULAS)
 def test_a_profile_trains(name: str, tmp_path: Path) -> None:
     root = tmp_path / "VOCdevkit"

@@ -99,6 +99,7 @@ def test_a_run_whose_output_nobody_reads_goes_on(root: Path, tmp_path: Path) -> 
     assert (tmp_path / "run" / "results.json").is_file()
 
 
+@pytest.mark.slow
 def test_slurms_signal_saves_and_queues_the_job_again(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,3 +168,26 @@ def test_a_process_that_fails_ends_the_run_and_says_why(start: Start, tmp_path: 
     process = start(tmp_path / "run", *words, PYTHONPATH=str(tmp_path))
     assert process.wait(60)
     assert "RuntimeError: rank 1 has had enough" in printed(tmp_path / "run")
+
+
+HANGING = """
+import time
+import pytorch_lightning as pl
+
+class Hang(pl.Callback):
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.global_step == 5 and trainer.global_rank == 1:
+            time.sleep(1000)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_ends_the_run_and_says_why(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "hanging.py").write_text(HANGING)
+    words = ["trainer=ddp", "trainer.accelerator=cpu", "+callbacks.hang._target_=hanging.Hang"]
+    words += ["trainer.strategy.timeout.seconds=15"]
+    process = start(tmp_path / "run", *words, PYTHONPATH=str(tmp_path))
+    others = children(process)
+    assert process.wait(60) == 1
+    assert "error: another process of this run did not answer for" in printed(tmp_path / "run")
+    assert not any(Path(f"/proc/{other}").exists() for other in others)

@@ -42,6 +42,7 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+@pytest.mark.slow
 def test_windows_are_drawn_as_torchvisions_transforms_draw_them() -> None:
     make = augmentation()
     ours = [make.window(BOXES, SIZE, rng(seed)) for seed in range(3000)]

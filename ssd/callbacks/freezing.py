@@ -39,7 +39,7 @@ class FreezeUntil(pl.Callback):
         if ddp and not strategy._ddp_kwargs.get("find_unused_parameters"):
             raise ConfigError(
                 "callbacks=two_stage: on several devices DDP must know that some weights get no "
-                "gradient; give trainer.strategy=ddp_find_unused_parameters_true"
+                "gradient; give trainer.strategy.find_unused_parameters=true"
             )
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

@@ -16,6 +16,7 @@ from ssd.errors import ConfigError
 
 FOLDER = "outputs/%Y-%m-%d/%H-%M-%S"  # Hydra's own hydra.run.dir
 RANKS = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
+GRACE = 5  # seconds that a process has to leave by itself, and then after a signal
 
 
 @contextlib.contextmanager
@@ -103,13 +104,23 @@ def forget_children() -> None:
 
     Lightning's watcher kills this process, and so the rest of a sweep, when a child has failed.
     """
+    failed = isinstance(sys.exc_info()[1], Exception)  # after a signal they leave too
     for thread in threading.enumerate():
         if thread.name == "child-process-observer":
             for child in thread._child_processes:
-                if isinstance(sys.exc_info()[1], Exception):  # after a signal they leave too
-                    child.terminate()
-                child.wait()
+                end(child) if failed else child.wait()
             thread._child_processes.clear()
+
+
+def end(child: subprocess.Popen) -> None:
+    """One that fails, or finds the others gone, leaves by itself and says why, if it is let."""
+    for push in (child.terminate, child.kill):
+        try:
+            child.wait(GRACE)
+            return
+        except subprocess.TimeoutExpired:
+            push()
+    child.wait()
 
 
 def leave_process_group() -> None:

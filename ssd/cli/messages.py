@@ -13,13 +13,15 @@ from ssd.errors import ConfigError
 CONFIG, OTHER = 2, 1  # exit codes
 SIGNALLED = 128  # and the number of the signal
 INTERRUPTED, TERMINATED = SIGNALLED + signal.SIGINT, SIGNALLED + signal.SIGTERM
-WORKERS = {  # what torch says of those that load data, and what it comes from
+PROCESSES = {  # what torch says of other processes that a run has, and what it comes from
     r"signal: Bus error": "a data worker found no shared memory; give more of /dev/shm "
     "(docker run --shm-size=1g), or data.num_workers=0",
     r"DataLoader worker .*(?:exited|killed)": "a data worker died, most often for want of memory: "
     "data.num_workers=1 takes less, and 0 shows an error of its own",
     r"DataLoader timed out": "no batch came for data.timeout seconds: a disk or a network that "
     "hangs",
+    r"Timed out waiting \d+ms for|Application timeout caused": "another process of "
+    "this run did not answer for trainer.strategy.timeout: it hangs, or its share takes longer",
     r"Too many open files|items of ancdata": "too many open files; ulimit -n 4096 in this shell, "
     "or data.num_workers=0",
 }
@@ -38,16 +40,16 @@ def is_users(error: BaseException) -> bool:
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
     known = (ValueError, OSError, HydraException, OmegaConfBaseException, MisconfigurationException)
-    found = is_secondary(error) or worker_fault(error) or missing_package(error)
+    found = is_secondary(error) or process_fault(error) or missing_package(error)
     return isinstance(error, known) or bool(found)
 
 
-def worker_fault(error: BaseException) -> str | None:
-    """What became of the processes that load data."""
+def process_fault(error: BaseException) -> str | None:
+    """What became of the processes that load data, or of those of other devices."""
     if not isinstance(error, RuntimeError | OSError) or str(error).startswith("Caught "):
         return None
     text = f"{error} {error.__cause__}"  # torch may say how it died in the one or the other
-    return next((why for said, why in WORKERS.items() if re.search(said, text)), None)
+    return next((why for said, why in PROCESSES.items() if re.search(said, text)), None)
 
 
 def missing_package(error: BaseException) -> str | None:
@@ -73,7 +75,7 @@ def one_line(error: BaseException) -> str:
     """The message on one line; of an error in a data worker, the worker's own message."""
     if is_secondary(error):
         return "another process of this run failed; its message is above"
-    if why := worker_fault(error):
+    if why := process_fault(error):
         return f"{why} ({str(error).strip().splitlines()[0]})"
     if missing_package(error) in EXTRAS:
         return f"{missing_package(error)} is missing: pip install -r requirements-extras.txt"

@@ -132,7 +132,8 @@ def together(parts: list[Detections]) -> Detections:
 def class_scores(logits: Tensor, activation: str) -> Tensor:
     """Probability of every class, 0 for the background. (B, A, C) to (B, A, C). With "sigmoid" each
     class stands for itself and the background's logit says nothing."""
-    assert activation in ("softmax", "sigmoid"), activation
+    if activation not in ("softmax", "sigmoid"):
+        raise ValueError(f"activation={activation!r}: must be softmax or sigmoid")
     logits = logits.float()
     scores = logits.softmax(dim=-1) if activation == "softmax" else logits.sigmoid()
     scores[..., BACKGROUND] = 0

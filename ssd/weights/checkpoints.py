@@ -1,6 +1,7 @@
 """Checkpoint files: finding the one that is meant, reading it safely, building its network."""
 
 import logging
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from ssd import models
 from ssd.models import SSD
 from ssd.models.layers import Normalize
+from ssd.ops.detecting import detect
 from ssd.weights.files import read_file
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,32 @@ def checked(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
     if found != FORMAT:
         raise ValueError(f"{path}: checkpoint of format {found}, this is format {FORMAT}")
     return checkpoint
+
+
+def check_description(path: Path, described: dict[str, Any]) -> None:
+    """Raise, in one line, where what a checkpoint says of its use cannot be.
+
+    The model is `build_network`'s business.
+    """
+    classes = described.get("classes")
+    named = isinstance(classes, list) and classes and all(isinstance(n, str) for n in classes)
+    if not named or len(set(classes)) < len(classes):
+        raise ValueError(f"{path}: a checkpoint without names of classes, each once")
+    size = described.get("image_size")
+    sides = size if isinstance(size, list) and len(size) == 2 else [None]
+    if not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(f"{path}: a checkpoint whose image_size is {size!r}, not height and width")
+    parameters = list(signature(detect).parameters.values())[2:]  # after predictions and anchors
+    detecting = described.get("detecting")
+    try:
+        signature(detect).bind(None, None, **detecting)
+    except TypeError as error:
+        raise ValueError(f"{path}: a checkpoint whose 'detecting' part has {error}") from error
+    for one in parameters:
+        value = detecting.get(one.name, one.default)
+        kinds = (int, float) if one.annotation is float else one.annotation
+        if not isinstance(value, kinds) or isinstance(value, bool) != (one.annotation is bool):
+            raise ValueError(f"{path}: a checkpoint whose detecting.{one.name} is {value!r}")
 
 
 def find_checkpoint(path: Path) -> Path:

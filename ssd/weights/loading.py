@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ssd import models
 from ssd.optim.folding import folded, listed
-from ssd.weights.checkpoints import PREFIX, checked, describe, is_checkpoint
+from ssd.weights.checkpoints import PREFIX, check_description, checked, describe, is_checkpoint
 from ssd.weights.projects.converted import Converted
 from ssd.weights.sources import Source, make_source, read_content
 
@@ -31,7 +31,8 @@ def load_checkpoint(
     if is_checkpoint(content):
         if classes or anchor_sizes:
             raise ValueError(f"{path}: a checkpoint of this project says its classes and anchors")
-        return checked(path, content)
+        check_description(path, checked(path, content)["ssd"])
+        return content
     source = make_source(path, content)
     if source.converted is None:
         raise ValueError(
