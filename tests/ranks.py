@@ -25,7 +25,7 @@ from test_metric import (
     random_annotations,
     random_detections,
 )
-from test_module import freeze_statistics, make_module, sgd
+from test_module import freeze_statistics, make_module, sgd, trainer
 from test_transforms import SETTINGS
 from torch import Tensor, distributed
 
@@ -67,20 +67,8 @@ def content(image: Tensor, boxes: Tensor) -> str:
 
 
 def run(world: int, folder: Path, **changes: Any) -> pl.Trainer:
-    settings = {
-        "accelerator": "cpu",
-        "devices": world,
-        "strategy": "ddp" if world > 1 else "auto",
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "use_distributed_sampler": False,
-        "check_val_every_n_epoch": None,
-        "num_sanity_val_steps": 0,
-        "default_root_dir": folder,
-    }
-    return pl.Trainer(**{**settings, **changes})
+    strategy = "ddp" if world > 1 else "auto"
+    return trainer(folder, devices=world, strategy=strategy, **changes)
 
 
 def data_module(root: Path, **changes: Any) -> DetectionDataModule:
