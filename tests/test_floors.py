@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
-    0: ("records", "texts", "errors", "memory", "ops"),
+    0: ("records", "texts", "errors", "memory", "devices", "ops"),
     1: ("models", "optim", "analysis"),
     2: ("data", "weights", "metric", "report"),
     3: ("module", "datamodule", "callbacks", "checkpointing", "detector", "doctor", "export"),

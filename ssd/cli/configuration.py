@@ -16,7 +16,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ssd.errors import ConfigError
 
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 LIGHTNINGS = ("trainer.", "logger.")  # takes several kinds of values under one key
 
 
@@ -37,23 +36,10 @@ def choose_precision(wanted: str, accelerator: str) -> str:
     """A run's precision; "auto" is bf16-mixed where the device computes in it, else 32-true."""
     import torch
 
-    wanted = str(wanted)
-    if wanted not in PRECISIONS:
-        why = ": it would round anchors and constants" if wanted.endswith("-true") else ""
-        raise ConfigError(f"precision={wanted}{why}; give one of {', '.join(PRECISIONS)}")
+    from ssd.devices import find_precision
+
     on_gpu = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
-    if wanted == "16-mixed" and not on_gpu:
-        raise ConfigError("precision=16-mixed needs a GPU; use bf16-mixed or 32-true")
-    if wanted != "auto":
-        return wanted
-    capable = torch.cuda.is_bf16_supported(False) if on_gpu else has_bf16_units()
-    return "bf16-mixed" if capable else "32-true"
-
-
-def has_bf16_units() -> bool:
-    import torch
-
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return find_precision(str(wanted), "cuda" if on_gpu else "cpu")
 
 
 def check_kinds(cfg: DictConfig) -> None:
@@ -94,7 +80,8 @@ def kind(value: Any) -> str | None:
 
 def may_be(given: Any, wanted: str) -> bool:
     """Whether a number may be left out, or be several: its target knows."""
-    return wanted == "a number" and (given is None or isinstance(given, ListConfig))
+    several = isinstance(given, ListConfig | DictConfig)
+    return wanted == "a number" and (given is None or several)
 
 
 def is_choice(word: str) -> bool:

@@ -89,7 +89,8 @@ def given_values(words: list[str]) -> dict[str, str]:
 
 def given_folder(words: list[str]) -> Path | None:
     """The run folder that a command line names."""
-    folder = given_values(words).get("hydra.run.dir", "").strip("'\"")
+    given = given_values(words)
+    folder = given.get("hydra.run.dir", given.get("output", "")).strip("'\"")
     return Path(folder) if folder else None
 
 

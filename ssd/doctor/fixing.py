@@ -5,19 +5,19 @@ import re
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
+from xml.etree.ElementTree import Element
 
 from ssd.data.checks import Fault
 from ssd.data.images.folders import SUFFIXES
 from ssd.doctor.findings import by_kind
 from ssd.errors import ConfigError
 from ssd.records import Annotations
+from ssd.report.annotations import voc
 from ssd.report.drawing import printable
 
 log = logging.getLogger(__name__)
 
 LONGEST = 60  # letters of a file's name, each of up to four of its 255 bytes
-PRECISION = 1e-5  # pixels, more than six decimals lose
 
 
 def check_target(out: Path, roots: Sequence[Path]) -> None:
@@ -93,8 +93,7 @@ def write_stage(
         image = folder / "JPEGImages" / f"{name}{suffix(file)}"
         shutil.copyfile(file, image)  # no link: to draw on one would change the other
         root, left_out = annotation(columns, index, classes, image.name)
-        indent(root)
-        ElementTree(root).write(folder / "Annotations" / f"{name}.xml", encoding="utf-8")
+        voc.write_xml(root, folder / "Annotations" / f"{name}.xml")
         names.append(name)
         thin += left_out
     if names:
@@ -124,27 +123,9 @@ def suffix(file: str) -> str:
 def annotation(
     columns: Annotations, index: int, classes: Sequence[str], file: str
 ) -> tuple[Element, int]:
-    """What an image's file says, and how many boxes it has to leave out. VOC's boxes are 1-based
-    and inclusive; one that is no more than a pixel wide is a slip there."""
-    root = Element("annotation")
-    width, height = columns.sizes[index].tolist()
-    add(root, filename=file)
-    add(SubElement(root, "size"), width=width, height=height, depth=3)
-    thin = 0
+    """What an image's file says, and how many boxes it has to leave out."""
+    root, thin = voc.start(file, tuple(columns.sizes[index].tolist())), 0
     for row in range(*columns.starts[index : index + 2].tolist()):
-        x1, y1, x2, y2 = columns.boxes[row].tolist()
-        if min(x2 - x1, y2 - y1) < 1 + PRECISION:
-            thin += 1
-            continue
-        item = SubElement(root, "object")
-        name = classes[columns.labels[row] - 1]
-        add(item, name=name, difficult=int(columns.difficult[row]))
-        corners = {"xmin": x1 + 1, "ymin": y1 + 1, "xmax": x2, "ymax": y2}
-        rounded = {side: f"{value:.6f}".rstrip("0").rstrip(".") for side, value in corners.items()}
-        add(SubElement(item, "bndbox"), **rounded)
+        name, difficult = classes[columns.labels[row] - 1], bool(columns.difficult[row])
+        thin += voc.add_object(root, name, columns.boxes[row].tolist(), difficult) is None
     return root, thin
-
-
-def add(parent: Element, **texts: object) -> None:
-    for name, text in texts.items():
-        SubElement(parent, name).text = str(text)

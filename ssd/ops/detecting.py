@@ -30,6 +30,8 @@ def detect(
     clip_boxes: bool,
     activation: str = "softmax",
     union_margin: float = 0,
+    agnostic: bool = False,
+    class_thresholds: Tensor | None = None,
 ) -> Detections:
     """Objects of a batch: the result of a plain loop over images and classes, without the loop.
 
@@ -40,6 +42,8 @@ def detect(
     they are compared
     activation: "softmax" or "sigmoid", what the network's loss made the logits for
     union_margin: see `pairwise_iou`, as a share of the image; some projects' IoU has one
+    agnostic: whether all classes count as one where candidates are counted and suppressed
+    class_thresholds: (C,) a score for each class that its candidates are above too
     """
     part = partial(
         detect_part,
@@ -50,6 +54,8 @@ def detect(
         detections_per_image=detections_per_image,
         clip_boxes=clip_boxes,
         activation=activation,
+        agnostic=agnostic,
+        class_thresholds=class_thresholds,
     )
     logits, offsets = predictions
     most = SCORES_CPU if logits.device.type == "cpu" else SCORES_GPU
@@ -68,6 +74,8 @@ def detect_part(
     detections_per_image: int,
     clip_boxes: bool,
     activation: str,
+    agnostic: bool,
+    class_thresholds: Tensor | None,
     most: int = FIRST_LOOK,
 ) -> Detections:
     """`detect` for as many images as are looked at together.
@@ -75,15 +83,19 @@ def detect_part(
     Suppression goes by falling score, so what it says of the best candidates does not depend on the
     others: the `most` best are looked at first, and more only in images where too few of them stay.
     """
-    found = candidates(class_scores(logits, activation), score_threshold, most)
+    scores = class_scores(logits, activation)
+    if class_thresholds is not None:
+        scores = torch.where(scores > class_thresholds, scores, 0)
+    found = candidates(scores, score_threshold, most)
     rows = found.anchors.unsqueeze(-1).expand(-1, -1, 4)
     boxes = to_xyxy(decode(offsets.gather(1, rows), anchors[found.anchors]))
     boxes = boxes.clamp(0, 1) if clip_boxes else boxes
     scores = torch.where(boxes.isfinite().all(dim=-1), found.scores, 0)  # others are no detections
+    rivals = torch.ones_like(found.labels) if agnostic else found.labels
     if boxes.shape[1] <= min(FIRST_LOOK, candidates_per_class):
-        keep = suppress(boxes, scores, found.labels, overlap)
+        keep = suppress(boxes, scores, rivals, overlap)
     else:
-        keep = suppress_by_class(boxes, scores, found.labels, overlap, candidates_per_class)
+        keep = suppress_by_class(boxes, scores, rivals, overlap, candidates_per_class)
     done = best(keep, boxes, scores, found.labels, detections_per_image)
     waiting = found.waiting & (keep.sum(dim=1) < detections_per_image)
     if not waiting.any():
@@ -98,6 +110,8 @@ def detect_part(
         detections_per_image,
         clip_boxes,
         activation,
+        agnostic,
+        class_thresholds,
         most * MORE,
     )
     return replaced(done, more, waiting)

@@ -85,10 +85,11 @@ def write_label(
 
     A small box without a free place stays without text: its color tells the class.
     """
-    largest = max(size) / 36
+    largest = max(10, min(max(size) / 36, min(size) / 12))
     letters = font(round(np.clip(sides(box)[0] / 5, max(10, 0.6 * largest), largest)))
     left, top, right, bottom = draw.textbbox((0, 0), text, font=letters)
-    wide, high = right - left + 6, bottom - top + 6
+    edge = max(3, letters.size // 6)
+    wide, high = right - left + 2 * edge, bottom - top + 2 * edge
     spots = places(box, wide, high, size)
     free = [spot for spot in spots if not any(overlap(spot, other) for other in taken)]
     if not free and (sides(box)[0] < wide or sides(box)[1] < 3 * high):
@@ -97,7 +98,7 @@ def write_label(
     taken.append(spot)
     draw.rectangle(spot, fill=paint)
     bright = np.dot(paint, (0.299, 0.587, 0.114)) > 140
-    corner = (spot[0] + 3 - left, spot[1] + 3 - top)
+    corner = (spot[0] + edge - left, spot[1] + edge - top)
     draw.text(corner, text, fill="black" if bright else "white", font=letters)
 
 
@@ -107,7 +108,7 @@ def sides(box: Area) -> tuple[float, float]:
 
 def line_width(box: Area, size: tuple[int, int]) -> int:
     """Thick enough for the picture, not so thick that it fills a small box."""
-    return max(2, round(min(max(size) / 300, min(sides(box)) / 5)))
+    return max(2, round(min(max(size) / 300, min(size) / 100, min(sides(box)) / 5)))
 
 
 def places(box: Area, wide: float, high: float, size: tuple[int, int]) -> list[Area]:

@@ -1,0 +1,108 @@
+"""Detect on pictures or a video: `python predict.py checkpoint=RUN source=DIR`, see
+conf/predict.yaml."""
+
+import logging
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+from ssd import cli
+
+log = logging.getLogger("ssd.predict")
+
+OPTIONS = (
+    *("score", "iou_threshold", "nms", "flip", "tiles", "tile_overlap", "tile_whole"),
+    "batch_size",
+)
+NAMED = 10  # unreadable pictures that are named on the screen; results.json names all
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="predict")
+@cli.one_line_errors
+def predict(cfg: DictConfig) -> None:
+    # here, so that --help and tab completion need not wait for torch
+    from ssd.detector import load, output
+    from ssd.detector.sources import find_sources
+    from ssd.memory import keep_freed_memory
+    from ssd.report.annotations import check_formats, write
+
+    cli.at_least(cfg, {"num_workers": 1})
+    folder, formats = Path(cfg.run_dir), list(cfg.formats)
+    sources = find_sources(str(cfg.source))
+    output.check_output(folder, sources, str(cfg.source), cfg.overwrite)
+    detector = load(str(cfg.checkpoint), cfg.device, str(cfg.precision))
+    chosen = cli.plain(cfg)
+    options = detector.options(**{key: chosen[key] for key in OPTIONS})
+    check_formats(formats, sources.names, detector.classes, sources.video)
+    if cfg.keep_memory and detector.device.type == "cpu":
+        keep_freed_memory()
+    output.begin(folder)
+    start = time.monotonic()
+    drawings = folder / output.PICTURES if cfg.draw else None
+    found, unreadable = gather(detector, options, sources, drawings, cfg.num_workers)
+    write(folder, formats, found, detector.classes, None if sources.video else sources.base)
+    seconds = time.monotonic() - start
+    summary = summarised(found, detector.classes, seconds)
+    about = {
+        "checkpoint": detector.checkpoint,
+        "source": str(cfg.source),
+        **{key: chosen[key] for key in OPTIONS},
+        "device": str(detector.device),
+        "precision": detector.precision,
+        "unreadable": unreadable,
+    }
+    output.end(folder, summary | about)
+    tell(summary, unreadable, "frames" if sources.video else "pictures")
+    if not found:
+        cli.end_with(1)
+
+
+def gather(
+    detector: Any, options: Any, sources: Any, drawings: Path | None, workers: int
+) -> tuple[list[Any], dict[str, str]]:
+    """What was found in each picture or frame, and why others could not be read, by their names."""
+    from ssd.data.progress import progress
+    from ssd.detector.running import Unreadable, over_files, over_video
+
+    over = over_video if sources.video else over_files
+    found, unreadable = [], {}
+    with progress("frames" if sources.video else "pictures") as show:
+        for one in over(detector, options, sources, drawings, workers, show):
+            if not isinstance(one, Unreadable):
+                found.append(one)
+                continue
+            unreadable[one.name] = one.why
+            if len(unreadable) <= NAMED:
+                log.warning("passed over: %s", one.why)
+    return found, unreadable
+
+
+def summarised(found: list[Any], classes: list[str], seconds: float) -> dict[str, Any]:
+    counts = Counter(label for one in found for label in one.labels.tolist())
+    return {
+        "images": len(found),
+        "detections": {name: counts[label] for label, name in enumerate(classes, start=1)},
+        "wall_seconds": seconds,
+        "images_per_second": len(found) / seconds,
+    }
+
+
+def tell(summary: dict[str, Any], unreadable: dict[str, str], what: str) -> None:
+    """What was done, in a few lines."""
+    if unreadable:
+        log.warning("%d %s could not be read", len(unreadable), what)
+    counts = {name: count for name, count in summary["detections"].items() if count}
+    named = ", ".join(f"{count} {name}" for name, count in counts.items())
+    total, speed = sum(counts.values()), summary["images_per_second"]
+    log.info(
+        "%d %s, %d detections%s; %.1f %s a second",
+        summary["images"], what, total, f" ({named})" if named else "", speed, what,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    cli.run(predict)
