@@ -114,7 +114,7 @@ def test_an_unreadable_picture_is_named_and_passed_over(
     printed = capsys.readouterr().out
     assert "passed over" in printed
     assert "broken.jpg" in printed
-    assert "1 pictures could not be read" in printed
+    assert "1 picture could not be read" in printed
     content = results(tmp_path / "out")
     assert (content["images"], list(content["unreadable"])) == (3, ["broken.jpg"])
     ids = [one["image_id"] for one in loaded(tmp_path / "out" / "coco" / "predictions.json")]
