@@ -18,7 +18,7 @@ OPTIONS = (
     *("score", "iou_threshold", "nms", "flip", "tiles", "tile_overlap", "tile_whole"),
     "batch_size",
 )
-NAMED = 10  # unreadable pictures that are named on the screen; results.json names all
+NAMED = 10  # classes and unreadable pictures on the screen; results.json names all
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="predict")
@@ -34,7 +34,7 @@ def predict(cfg: DictConfig) -> None:
     folder, formats = Path(cfg.run_dir), list(cfg.formats)
     sources = find_sources(str(cfg.source))
     output.check_output(folder, sources, str(cfg.source), cfg.overwrite)
-    detector = load(str(cfg.checkpoint), cfg.device, str(cfg.precision))
+    detector = load(str(cfg.checkpoint), str(cfg.device), str(cfg.precision))
     chosen = cli.plain(cfg)
     options = detector.options(**{key: chosen[key] for key in OPTIONS})
     check_formats(formats, sources.names, detector.classes, sources.video)
@@ -56,7 +56,7 @@ def predict(cfg: DictConfig) -> None:
         "unreadable": unreadable,
     }
     output.end(folder, summary | about)
-    tell(summary, unreadable, "frames" if sources.video else "pictures")
+    tell(summary, unreadable, "frame" if sources.video else "picture")
     if not found:
         cli.end_with(1)
 
@@ -92,16 +92,24 @@ def summarised(found: list[Any], classes: list[str], seconds: float) -> dict[str
 
 
 def tell(summary: dict[str, Any], unreadable: dict[str, str], what: str) -> None:
-    """What was done, in a few lines."""
+    """What was done, in a line or two."""
     if unreadable:
-        log.warning("%d %s could not be read", len(unreadable), what)
-    counts = {name: count for name, count in summary["detections"].items() if count}
-    named = ", ".join(f"{count} {name}" for name, count in counts.items())
-    total, speed = sum(counts.values()), summary["images_per_second"]
+        log.warning("%s could not be read", counted(len(unreadable), what))
+    counts = Counter({name: count for name, count in summary["detections"].items() if count})
+    named = [f"{count} {name}" for name, count in counts.most_common(NAMED)]
+    named += [f"{len(counts) - NAMED} classes more"] * (len(counts) > NAMED)
     log.info(
-        "%d %s, %d detections%s; %.1f %s a second",
-        summary["images"], what, total, f" ({named})" if named else "", speed, what,
-    )  # fmt: skip
+        "%s, %s%s; %.1f %ss a second",
+        counted(summary["images"], what),
+        counted(counts.total(), "detection"),
+        f" ({', '.join(named)})" if named else "",
+        summary["images_per_second"],
+        what,
+    )
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 if __name__ == "__main__":

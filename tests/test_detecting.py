@@ -213,3 +213,50 @@ def test_an_image_without_detections_is_padding() -> None:
 def test_a_batch_without_detections_is_empty() -> None:
     found = detect_boxes([[0, 0, 1, 1]], [[20, 0]])
     assert found.boxes.shape == (1, 0, 4)
+
+
+def loop_of_one_class(
+    predictions: Predictions, image: int, thresholds: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Scores and labels of an image where all classes compete, by torchvision's NMS."""
+    scores = predictions.logits[image].softmax(dim=-1)
+    boxes = to_xyxy(decode(predictions.offsets[image], ANCHORS)).clamp(0, 1)
+    anchor, label = (scores[:, 1:] > thresholds[1:]).nonzero(as_tuple=True)
+    found = scores[anchor, label + 1]
+    order = found.argsort(descending=True, stable=True)[: SETTINGS["candidates_per_class"]]
+    kept = order[ops.nms(boxes[anchor[order]], found[order], SETTINGS["iou_threshold"])]
+    kept = kept[: SETTINGS["detections_per_image"]]
+    return found[kept], label[kept] + 1
+
+
+@pytest.mark.parametrize("background", [6, 10], ids=["medium", "sharp"])
+def test_agnostic_suppression_takes_all_classes_for_one(background: float) -> None:
+    predictions = random_predictions(background)
+    found = detect(predictions, ANCHORS, **SETTINGS, agnostic=True)
+    thresholds = torch.full((21,), SETTINGS["score_threshold"])
+    for image in range(len(predictions.logits)):
+        scores, labels = loop_of_one_class(predictions, image, thresholds)
+        kept = found.labels[image] > 0
+        torch.testing.assert_close(found.scores[image][kept], scores)
+        assert found.labels[image][kept].tolist() == labels.tolist()
+
+
+def test_a_class_has_a_threshold_of_its_own() -> None:
+    predictions, thresholds = random_predictions(6), torch.linspace(0.1, 0.9, 21)
+    settings = {**SETTINGS, "detections_per_image": 5000}
+    found = detect(predictions, ANCHORS, **settings, class_thresholds=thresholds)
+    every = detect(predictions, ANCHORS, **settings)
+    for image in range(len(predictions.logits)):
+        above = every.scores[image] > thresholds[every.labels[image]]
+        kept = found.labels[image] > 0
+        torch.testing.assert_close(found.scores[image][kept], every.scores[image][above])
+
+
+def test_a_class_below_its_own_threshold_suppresses_none() -> None:
+    predictions, thresholds = random_predictions(6), torch.linspace(0.1, 0.9, 21)
+    found = detect(predictions, ANCHORS, **SETTINGS, agnostic=True, class_thresholds=thresholds)
+    for image in range(len(predictions.logits)):
+        scores, labels = loop_of_one_class(predictions, image, thresholds)
+        kept = found.labels[image] > 0
+        torch.testing.assert_close(found.scores[image][kept], scores)
+        assert found.labels[image][kept].tolist() == labels.tolist()

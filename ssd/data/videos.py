@@ -16,6 +16,10 @@ SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".
 USUAL_RATE = 25.0  # frames a second, where a file states none
 FASTEST = 1000.0
 
+# Errors are said here; FFmpeg reads this when it is first used.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
 log = logging.getLogger(__name__)
 
 
@@ -40,8 +44,6 @@ def is_video(name: str) -> bool:
 @contextmanager
 def open_video(path: Path) -> Iterator[Video]:
     """A video file while it is read; an error where not even its first frame can be."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: errors are said here
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     if not path.is_file() or not path.stat().st_size:
         raise ValueError(f"{path}: {'the file is empty' if path.is_file() else 'no such video'}")
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
