@@ -23,7 +23,8 @@ WORKERS = {  # what torch says of those that load data, and what it comes from
     r"Too many open files|items of ancdata": "too many open files; ulimit -n 4096 in this shell, "
     "or data.num_workers=0",
 }
-EXTRAS = ("timm", "wandb", "onnx", "onnxscript", "onnxruntime")  # packages of requirements-extras.txt that options use
+# packages of requirements-extras.txt that options use
+EXTRAS = ("timm", "wandb", "onnx", "onnxscript", "onnxruntime")
 
 
 def unwrapped(error: BaseException) -> BaseException:

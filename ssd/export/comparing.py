@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from ssd.data.progress import Progress
+from ssd.export.pairing import pair
 from ssd.export.pictures import Pictures, batches
 from ssd.export.running import Run, detections
 from ssd.metric import DetectionMetric
 from ssd.records import Detections
 
-PAIR = 0.1  # of a box's longer side: the farthest that any side of the same detection may move
 WARM_UP, TIMED = 2, 20  # batches
 MAPS = ("map", "map_50")
 
@@ -23,7 +23,7 @@ class Comparison(TypedDict):
 
     pictures: int
     detections: int  # PyTorch's
-    without_partner: int  # detections of either that the other has not
+    without_partner: int  # of either that the other has not, see `pairing`
     max_score_difference: float
     max_box_difference: float
     map: dict[str, float] | None  # COCO's .50:.95, of "pytorch" and "exported"
@@ -59,8 +59,9 @@ def compare(
         theirs.append(detections(exported(batch), detecting))
         show(min(len(pictures.images), sum(len(one.scores) for one in ours)), len(pictures.images))
     count = len(pictures.images)
+    least, most = detecting["score_threshold"], detecting["detections_per_image"]
     pairs = [
-        pair(one, other, size)
+        pair(one, other, size, least, most)
         for one, other, size in zip(rows(ours), rows(theirs), pictures.sizes, strict=False)
     ]
     maps = [scores(found, pictures, classes, count) for found in (ours, theirs)]
@@ -89,39 +90,6 @@ def rows(parts: list[Detections]) -> list[Detections]:
         for picture in zip(*part, strict=True)
         for labels in [picture[2]]
     ]
-
-
-class Pair(NamedTuple):
-    """The detections of a picture, twice."""
-
-    found: int
-    without_partner: int
-    score: float
-    box: float
-
-
-def pair(ours: Detections, theirs: Detections, size: Tensor) -> Pair:
-    """Partners have one label, are the nearest to each other, and nearly in the same place.
-    size: width and height of the original"""
-    boxes, others = (found.boxes * size.repeat(2) for found in (ours, theirs))
-    moved = (boxes.unsqueeze(1) - others).abs().amax(dim=-1)
-    differ = (ours.scores.unsqueeze(1) - theirs.scores).abs()
-    side = (boxes[:, 2:] - boxes[:, :2]).amax(dim=-1).clamp(min=1)
-    far = moved / side.unsqueeze(1)
-    far[(ours.labels.unsqueeze(1) != theirs.labels) | (far > PAIR)] = torch.inf
-    far = far + differ  # of several in one place the one with that score
-    if not far.numel():
-        return Pair(len(boxes), len(boxes) + len(others), 0.0, 0.0)
-    nearest, mine = far.min(dim=1)
-    number = torch.arange(len(boxes))
-    paired = nearest.isfinite() & (far.argmin(dim=0)[mine] == number)
-    number, mine = number[paired], mine[paired]
-    left = len(boxes) + len(others) - 2 * len(number)
-    if not len(number):
-        return Pair(len(boxes), left, 0.0, 0.0)
-    return Pair(
-        len(boxes), left, differ[number, mine].max().item(), moved[number, mine].max().item()
-    )
 
 
 def scores(

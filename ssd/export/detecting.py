@@ -136,7 +136,7 @@ def suppress_by_onnx(
 ) -> Tensor:
     """The same as nodes of ONNX; outside of `torch.onnx.export` it computes nothing."""
     numbers = [torch.tensor([boxes.shape[1]])]
-    numbers += [torch.tensor([value]) for value in (iou_threshold, score_threshold)]
+    numbers += [torch.tensor([float(value)]) for value in (iou_threshold, score_threshold)]
     kept = torch.onnx.ops.symbolic(
         "NonMaxSuppression",
         (boxes, scores.unsqueeze(1), *numbers),

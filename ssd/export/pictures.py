@@ -28,7 +28,7 @@ def pictures_of_dataset(dataset: DetectionDataset, most: int, show: Progress) ->
     rows = spread(len(dataset), most)
     images = [dataset[row]["image"] for row in shown(rows, show)]
     annotations = some(dataset.annotations, rows)
-    return Pictures(torch.stack(images), annotations.sizes, annotations)
+    return Pictures(stacked(images), annotations.sizes, annotations)
 
 
 def pictures_of_files(
@@ -41,7 +41,12 @@ def pictures_of_files(
         sizes.append((pixels.shape[1], pixels.shape[0]))
         resized = resize(pixels, image_size[::-1])
         images.append(torch.from_numpy(resized).permute(2, 0, 1))
-    return Pictures(torch.stack(images), torch.tensor(sizes), None)
+    return Pictures(stacked(images), torch.tensor(sizes), None)
+
+
+def stacked(images: Sequence[Tensor]) -> Tensor:
+    """In rows of each channel, as other runtimes take them."""
+    return torch.stack([image.contiguous() for image in images])
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ssd.export.quiet import quiet
 from ssd.export.pictures import batches
+from ssd.export.quiet import quiet
 from ssd.export.writing import INPUT
 
 # What a backbone and its heads compute in. The others stay in float32: the normalisation of pixels,

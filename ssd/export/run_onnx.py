@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-COLOURS = ("#e6194b", "#3cb44b", "#ffbe0b", "#0082c8", "#f58230", "#911eb4", "#46dce6", "#f032e6")
+COLOURS = ("#e6194b", "#2a8f3c", "#b07d00", "#0082c8", "#d95f0e", "#911eb4", "#00818a", "#c71fc0")
 
 
 def read(path: Path) -> Image.Image:
@@ -34,28 +34,26 @@ class Detector:
     def __init__(self, path: Path) -> None:
         """path: the ONNX file; its JSON file lies beside it."""
         about = json.loads(path.with_suffix(".json").read_text())
-        self.classes, (self.height, self.width) = about["classes"], about["image_size"]
-        batch = about["input"]["shape"][0]
+        if about["outputs"][0]["name"] != "boxes":
+            raise ValueError(f"{path} gives the raw head; export with nms=true")
+        self.classes, self.size = about["classes"], tuple(reversed(about["image_size"]))
+        self.input, batch = about["input"]["name"], about["input"]["shape"][0]
         self.batch = batch if isinstance(batch, int) else 1
         self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        self.input = about["input"]["name"]
-        if [output.name for output in self.session.get_outputs()][0] != "boxes":
-            raise ValueError(f"{path} gives the raw head; export it with nms=true")
 
-    def __call__(self, picture: Image.Image) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def __call__(self, picture: Image.Image, score: float) -> tuple[np.ndarray, ...]:
         """Boxes (N, 4) x1, y1, x2, y2 in pixels of the picture, scores (N,), labels (N,) from 1."""
-        size = (self.width, self.height)
-        pixels = np.asarray(picture.resize(size, Image.Resampling.BILINEAR)).transpose(2, 0, 1)
-        images = np.repeat(pixels[None], self.batch, axis=0)
+        pixels = np.asarray(picture.resize(self.size, Image.Resampling.BILINEAR))
+        images = np.repeat(pixels.transpose(2, 0, 1)[None], self.batch, axis=0)
         found = self.session.run(["boxes", "scores", "labels"], {self.input: images})
         boxes, scores, labels = (column[0] for column in found)
-        real = labels > 0
-        return boxes[real] * (picture.size * 2), scores[real], labels[real]
+        keep = (labels > 0) & (scores >= score)
+        return boxes[keep] * (picture.size * 2), scores[keep], labels[keep]
 
 
 def draw(picture: Image.Image, boxes: np.ndarray, texts: list[str], labels: np.ndarray) -> None:
     side = max(picture.size)
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(max(10, side // 45))
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(max(12, side // 40))
     for box, text, label in reversed([*zip(boxes.tolist(), texts, labels.tolist(), strict=True)]):
         colour = COLOURS[(label - 1) % len(COLOURS)]
         pen.rectangle(box, outline=colour, width=max(1, side // 300))
@@ -69,11 +67,11 @@ def main() -> int:
     parser.add_argument("model", type=Path)
     parser.add_argument("pictures", type=Path, nargs="+")
     parser.add_argument("--score", type=float, default=0.5, help="least score (0.5)")
-    parser.add_argument("--output", type=Path, default=Path("detected"), help="folder (detected)")
+    parser.add_argument("--output", type=Path, default="detected", help="folder (detected)")
     given = parser.parse_args()
     try:
         detector = Detector(given.model)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # onnxruntime's own have no class in common
         print(f"error: {error}", file=sys.stderr)
         return 1
     given.output.mkdir(parents=True, exist_ok=True)
@@ -84,18 +82,16 @@ def main() -> int:
             picture = read(path)
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             print(f"error: {path}: {error}", file=sys.stderr)
-            failed += 1
+            failed = 1
             continue
-        boxes, scores, labels = (column for column in detector(picture))
-        keep = scores >= given.score
-        boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
+        boxes, scores, labels = detector(picture, given.score)
         names = [detector.classes[label - 1] for label in labels]
         for name, score, box in zip(names, scores, boxes, strict=True):
             rows.writerow([path, name, f"{score:.4f}", *(f"{side:.1f}" for side in box)])
         texts = [f"{name} {score:.2f}" for name, score in zip(names, scores, strict=True)]
         draw(picture, boxes, texts, labels)
         picture.save(given.output / f"{path.stem}.png")
-    return 1 if failed else 0
+    return failed
 
 
 if __name__ == "__main__":

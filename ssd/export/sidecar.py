@@ -40,7 +40,7 @@ def describe_file(
         "classes": described["classes"],
         "image_size": described["image_size"],  # height, width
         "channels": "RGB",
-        "resize": "bilinear with antialiasing, as Pillow's, to image_size; the sides' ratio changes",
+        "resize": "bilinear, antialiased, as Pillow's; to image_size, whatever the ratio of sides",
         "normalisation": {"inside": True, **described["normalisation"]},
         "input": {
             "name": INPUT,
