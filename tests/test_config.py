@@ -17,7 +17,7 @@ from ssd.cli import compile_network
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
-VERBS = ("train", "evaluate", "predict", "doctor", "demo")
+VERBS = ("train", "evaluate", "predict", "export", "doctor", "demo")
 OPTIONS = sorted(path.relative_to(CONF) for path in CONF.glob("*/**/*.yaml"))
 DOCUMENTS = [ROOT / "README.md", *sorted(CONF.rglob("*.yaml")), *sorted(ROOT.glob("docs/*.md"))]
 BUILT_IN_CODE = {  # arguments that the verbs add to what the configuration says

@@ -25,7 +25,8 @@ PROCESSES = {  # what torch says of other processes that a run has, and what it 
     r"Too many open files|items of ancdata": "too many open files; ulimit -n 4096 in this shell, "
     "or data.num_workers=0",
 }
-EXTRAS = ("gradio", "timm", "wandb")  # packages of requirements-extras.txt that options use
+# packages of requirements-extras.txt that options use
+EXTRAS = ("gradio", "onnx", "onnxruntime", "onnxscript", "timm", "wandb")
 
 
 def unwrapped(error: BaseException) -> BaseException:

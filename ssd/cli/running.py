@@ -155,7 +155,8 @@ def quiet() -> None:
 
 
 def one_line_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """A task whose user errors are one line on the screen, with the traceback in the log file.
+    """A task whose user errors are one line on the screen, with the traceback in the log file. Its
+    last line is the path that it returns, or else the run folder.
 
     Inside a sweep the run's folder is marked, and the rest of the sweep goes on.
     """
@@ -189,7 +190,7 @@ def one_line_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig],
             raise
         finally:
             finish_wandb()
-        log.info("%s", folder)
+        log.info("%s", result if isinstance(result, Path) else folder)
         return result
 
     return guarded

@@ -1,0 +1,1 @@
+"""A detector for other runtimes: written, run there, and compared with PyTorch."""
