@@ -70,6 +70,14 @@ def test_a_resumed_run_takes_its_own_overrides_under_the_new_ones(tmp_path: Path
     assert cli.with_own_overrides(words) == ["data=voc", *words]
 
 
+def test_flags_of_a_resumed_run_stay_before_its_own_overrides(tmp_path: Path) -> None:
+    (tmp_path / ".hydra").mkdir()
+    OmegaConf.save(OmegaConf.create(["data=voc"]), tmp_path / ".hydra" / "overrides.yaml")
+    words = [f"hydra.run.dir={tmp_path}", "resume=latest"]
+    flags = ["--config-dir", "own"]
+    assert cli.with_own_overrides([*flags, *words]) == [*flags, "data=voc", *words]
+
+
 def test_a_run_that_does_not_resume_takes_no_overrides(tmp_path: Path) -> None:
     words = [f"hydra.run.dir={tmp_path}", "seed=1"]
     assert cli.with_own_overrides(words) == words

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -111,9 +112,18 @@ def test_every_run_wide_key_is_read() -> None:
 def test_documented_commands_compose(path: Path) -> None:
     for verb, words in commands(path):
         overrides = [word for word in words if word != "-m"]
-        if "-m" in words:  # a sweep: its first run
-            overrides = [re.sub(r"=([^,\[]+),.*", r"=\1", word) for word in overrides]
-        composed(verb, overrides)
+        composed(verb, of_first_run(overrides) if "-m" in words else overrides)
+
+
+def of_first_run(words: list[str]) -> list[str]:
+    """The overrides of a sweep's first run."""
+    parsed = OverridesParser.create().parse_overrides(words)
+    return [
+        f"{one.get_key_element()}={next(one.sweep_string_iterator())}"
+        if one.is_sweep_override()
+        else word
+        for one, word in zip(parsed, words, strict=True)
+    ]
 
 
 def test_commands_are_found_in_the_readme() -> None:

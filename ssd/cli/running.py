@@ -5,6 +5,7 @@ Imports nothing slow, so that --help and tab completion answer at once.
 
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
@@ -80,7 +81,8 @@ def with_own_overrides(words: list[str]) -> list[str]:
     old = [word for word in OmegaConf.load(stored) if word.split("=", 1)[0] not in given]
     if old:
         print(f"going on with {' '.join(old)}")
-    return [*old, *words]
+    flags = next(place for place, word in enumerate(words) if re.match(r"[^-].*=", word))
+    return [*words[:flags], *old, *words[flags:]]  # Hydra takes no flag between overrides
 
 
 def given_values(words: list[str]) -> dict[str, str]:
