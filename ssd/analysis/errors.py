@@ -6,12 +6,17 @@ the authors' package tidecv 1.0.1, also where the paper is silent.
 
 from typing import NamedTuple, TypedDict
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from ssd.ops.precision import DetectionColumns, TruthColumns
+from ssd.analysis.finding import choosing_order, find_truths, inside_difficult, places_within
+from ssd.analysis.overlaps import Pairs, firsts
+from ssd.ops.precision import Curve, DetectionColumns, TruthColumns, sampled_precision
 
 FOREGROUND_IOU = 0.5  # from here on a detection is of this object
 BACKGROUND_IOU = 0.1  # up to here it is of none
+RECALLS = torch.arange(101).double() / 100  # tidecv's; COCO's and ours are i * 0.01
 DETECTIONS = 100  # of an image, the best ones over all classes; the others are left out
 
 KINDS = ("class", "location", "both", "duplicate", "background", "missed")
@@ -35,7 +40,7 @@ class ErrorKind(TypedDict):
 
     kind: str  # of KINDS
     count: int  # detections; truths where the kind is "missed"
-    ignored: int  # how many of them do not count against the detector as they are
+    ignored: int  # those among them that do not count as wrong, see `Errors.ignored`
     cost: float  # by how much the mAP would rise if only this kind were mended, as a fraction
 
 
@@ -52,28 +57,181 @@ def find_errors(truths: TruthColumns, detections: DetectionColumns) -> Errors:
     """The kind of error of each detection, and the truth that it is about.
 
     class: IoU >= .5 with a truth of another class
-    location: IoU from .1 to .5 with a truth of its class
-    both: IoU from .1 to .5 with a truth of another class
+    location: IoU from .1 to .5 with the truth of its class that it overlaps most
+    both: IoU from .1 to .5 with truths of other classes alone
     duplicate: IoU >= .5 with a truth of its class that a better score has found
     background: IoU <= .1 with every truth
     missed: a truth not found that no class or location error is about
 
-    By falling score each detection finds the free truth of its class that it overlaps most. Of
-    an error that could be of two kinds the first in the order location, class, duplicate is taken.
+    By falling score each detection finds the free truth of its class that it overlaps most. An
+    error that could be of two kinds is of the first in the order location, class, duplicate.
     Difficult truths are TIDE's ignored regions: nobody needs to find them, no error is about them,
     and a detection that is not right with more than half of its area inside one of its class
     does not count. It still has a kind, as in tidecv, and `ignored` tells.
     """
-    raise NotImplementedError
+    order = choosing_order(detections)
+    order = order[places_within(detections.images[order]) < DETECTIONS]
+    ranked = DetectionColumns(*(column[order] for column in detections))
+    pairs, found = find_truths(truths, ranked, BACKGROUND_IOU, FOREGROUND_IOU)
+    ignored = inside_difficult(truths, ranked, FOREGROUND_IOU)
+    kinds, about = _kinds(ranked, truths.labels, pairs, found)
+    ignored &= kinds != RIGHT
+
+    touched = torch.zeros_like(truths.difficult)
+    touched[about[(kinds == CLASS) | (kinds == LOCATION)]] = True
+    right = torch.zeros_like(truths.difficult)
+    right[pairs.truths[found]] = True
+    return Errors(
+        kinds=_scattered(kinds, order, len(detections.labels), LEFT_OUT),
+        truths=_scattered(about, order, len(detections.labels), -1),
+        ignored=_scattered(ignored, order, len(detections.labels), False),
+        found=right,
+        missed=~(right | touched | truths.difficult),
+    )
 
 
 def error_costs(truths: TruthColumns, detections: DetectionColumns, errors: Errors) -> ErrorCosts:
     """What each kind of error costs: the mAP with only this kind mended, less the mAP as it is.
 
-    class, location: the best scored such detection of each truth not found becomes right, the
-        others go; both, duplicate, background: they go; missed: the truths need not be found
+    class, location: of the detections with either error about a truth that is not found, the one
+        with the best score becomes right if its error is of this kind; the others of the kind go
+    both, duplicate, background: the detections go
+    missed: the truths need not be found
 
     mAP is the 101-point rule's, over the classes with a truth or a detection: a class of which
     there is no truth but a detection has 0, as in tidecv, where our other numbers leave it out.
+    All numbers are nan where there is no class at all.
     """
-    raise NotImplementedError
+    order = choosing_order(detections)
+    order = order[errors.kinds[order] != LEFT_OUT]
+    points = _Points(
+        detections.labels[order],
+        detections.scores[order],
+        errors.kinds[order] == RIGHT,
+        ~errors.ignored[order],
+    )
+    num_truths = _by_class(truths.labels[~truths.difficult], truths, detections)
+    now = _mean_precision(points, num_truths)
+    # Where scores are equal, tidecv has the wrong ones first as soon as it mends something.
+    points, order = _best_first(points, order)
+    kinds, about = errors.kinds[order], errors.truths[order]
+
+    def mended(kind: int) -> float:
+        if kind == MISSED:
+            missed = _by_class(truths.labels[errors.missed], truths, detections)
+            return _mean_precision(points, num_truths - missed)
+        of_kind = kinds == kind
+        if kind not in (CLASS, LOCATION):
+            return _mean_precision(points._replace(there=points.there & ~of_kind), num_truths)
+        becomes_right = of_kind & _best_about(kinds, about, errors.found)
+        labels = points.labels.clone()
+        labels[becomes_right] = truths.labels[about[becomes_right]]
+        there = torch.where(of_kind, becomes_right, points.there)
+        changed = points._replace(labels=labels, right=points.right | becomes_right, there=there)
+        return _mean_precision(changed, num_truths)
+
+    parted, _ = _best_first(points._replace(scores=points.right.double()), order)
+    not_found = _by_class(truths.labels[~errors.found & ~truths.difficult], truths, detections)
+    counts = torch.bincount(errors.kinds[errors.kinds >= 0], minlength=len(KINDS))
+    counts[MISSED] = errors.missed.sum()
+    ignored = torch.bincount(errors.kinds[errors.ignored], minlength=len(KINDS))
+    return ErrorCosts(
+        ap_50=now,
+        kinds=[
+            ErrorKind(
+                kind=name,
+                count=int(counts[kind]),
+                ignored=int(ignored[kind]),
+                cost=float(np.maximum(mended(kind) - now, 0)),
+            )
+            for kind, name in enumerate(KINDS)
+        ],
+        false_positives=_mean_precision(parted, num_truths) - now,
+        false_negatives=_mean_precision(points, num_truths - not_found) - now,
+    )
+
+
+def _kinds(
+    ranked: DetectionColumns, truth_labels: Tensor, pairs: Pairs, found: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The kind (N,) of each detection and the truth (N,) that it found or is an error about."""
+    kinds = torch.full_like(ranked.labels, BACKGROUND)
+    about = torch.full_like(ranked.labels, -1)
+    same = ranked.labels[pairs.detections] == truth_labels[pairs.truths]
+    is_found = torch.zeros_like(truth_labels, dtype=torch.bool)
+    is_found[pairs.truths[found]] = True
+    near = pairs.overlaps >= FOREGROUND_IOU
+    best = torch.zeros_like(same)
+    own = same.nonzero().squeeze(1)
+    best[own[firsts(pairs.detections[own])]] = True  # the truth of its class it overlaps most
+    rules = (  # the later ones win
+        (BOTH, pairs.overlaps > BACKGROUND_IOU),
+        (DUPLICATE, same & near & is_found[pairs.truths]),
+        (CLASS, ~same & near),
+        (LOCATION, best & (pairs.overlaps <= FOREGROUND_IOU)),
+        (RIGHT, found),
+    )
+    for kind, mask in rules:
+        rows = mask.nonzero().squeeze(1)
+        rows = rows[firsts(pairs.detections[rows])]
+        kinds[pairs.detections[rows]] = kind
+        about[pairs.detections[rows]] = pairs.truths[rows]
+    return kinds, about
+
+
+class _Points(NamedTuple):
+    """What makes the precision-recall curves: n detections, best first."""
+
+    labels: Tensor  # (n,) int64
+    scores: Tensor  # (n,)
+    right: Tensor  # (n,) bool
+    there: Tensor  # (n,) bool: the others are left out
+
+
+def _best_first(points: _Points, order: Tensor) -> tuple[_Points, Tensor]:
+    """By falling score, among equal ones the wrong first, otherwise as they were; also `order`."""
+    rows = torch.argsort(points.right, stable=True)
+    rows = rows[torch.argsort(points.scores[rows], descending=True, stable=True)]
+    return _Points(*(column[rows] for column in points)), order[rows]
+
+
+def _best_about(kinds: Tensor, about: Tensor, found: Tensor) -> Tensor:
+    """The mask (n,) of the first detections with a class or location error about their truth, where
+    nobody found it. kinds, about: (n,), best first; found: (G,)"""
+    could = ((kinds == CLASS) | (kinds == LOCATION)).nonzero().squeeze(1)
+    could = could[~found[about[could]]]
+    could = could[torch.argsort(about[could], stable=True)]
+    best = torch.zeros_like(kinds, dtype=torch.bool)
+    best[could[firsts(about[could])]] = True
+    return best
+
+
+def _by_class(labels: Tensor, truths: TruthColumns, detections: DetectionColumns) -> Tensor:
+    """How many there are of each label, with a place for every label of the split."""
+    most = torch.cat([truths.labels, detections.labels, torch.zeros(1, dtype=torch.int64)]).max()
+    return torch.bincount(labels, minlength=int(most) + 1)
+
+
+def _mean_precision(points: _Points, num_truths: Tensor) -> float:
+    """The mAP over the classes with a detection or a truth. num_truths: by label"""
+    rows = points.there.nonzero().squeeze(1)
+    rows = rows[torch.argsort(points.labels[rows], stable=True)]
+    sizes = torch.bincount(points.labels[rows], minlength=len(num_truths)).tolist()
+    rights, scores = (column[rows].split(sizes) for column in (points.right, points.scores))
+    classes = zip(rights, scores, num_truths.tolist(), strict=True)
+    values = [_class_precision(*each) for each in classes if len(each[0]) or each[2]]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _class_precision(right: Tensor, scores: Tensor, num_truths: int) -> float:
+    if not num_truths:
+        return 0.0
+    num_right = right.double().cumsum(0)
+    precision = num_right / torch.arange(1, len(right) + 1)
+    return sampled_precision(Curve(num_right / num_truths, precision, scores, num_truths), RECALLS)
+
+
+def _scattered(values: Tensor, rows: Tensor, length: int, other: int) -> Tensor:
+    everywhere = torch.full((length,), other, dtype=values.dtype)
+    everywhere[rows] = values
+    return everywhere
