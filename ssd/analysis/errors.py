@@ -100,54 +100,34 @@ def error_costs(truths: TruthColumns, detections: DetectionColumns, errors: Erro
 
     mAP is the 101-point rule's, over the classes with a truth or a detection: a class of which
     there is no truth but a detection has 0, as in tidecv, where our other numbers leave it out.
-    All numbers are nan where there is no class at all.
+    Without any class a mAP is nan, and so is a cost for which mending leaves none.
     """
-    order = choosing_order(detections)
-    order = order[errors.kinds[order] != LEFT_OUT]
-    points = _Points(
-        detections.labels[order],
-        detections.scores[order],
-        errors.kinds[order] == RIGHT,
-        ~errors.ignored[order],
-    )
+    points = _points(detections, errors)
     num_truths = _by_class(truths.labels[~truths.difficult], truths, detections)
     now = _mean_precision(points, num_truths)
     # Where scores are equal, tidecv has the wrong ones first as soon as it mends something.
-    points, order = _best_first(points, order)
-    kinds, about = errors.kinds[order], errors.truths[order]
+    points = _wrong_first(points)
 
-    def mended(kind: int) -> float:
-        if kind == MISSED:
-            missed = _by_class(truths.labels[errors.missed], truths, detections)
-            return _mean_precision(points, num_truths - missed)
-        of_kind = kinds == kind
-        if kind not in (CLASS, LOCATION):
-            return _mean_precision(points._replace(there=points.there & ~of_kind), num_truths)
-        becomes_right = of_kind & _best_about(kinds, about, errors.found)
-        labels = points.labels.clone()
-        labels[becomes_right] = truths.labels[about[becomes_right]]
-        there = torch.where(of_kind, becomes_right, points.there)
-        changed = points._replace(labels=labels, right=points.right | becomes_right, there=there)
-        return _mean_precision(changed, num_truths)
+    def gain(changed: _Points, found_by_nobody: Tensor) -> float:
+        fewer = _by_class(truths.labels[found_by_nobody], truths, detections)
+        return _mean_precision(changed, num_truths - fewer) - now
 
-    parted, _ = _best_first(points._replace(scores=points.right.double()), order)
-    not_found = _by_class(truths.labels[~errors.found & ~truths.difficult], truths, detections)
+    nobody = torch.zeros_like(errors.found)
+    mended = [_mended(points, kind, truths.labels, errors.found) for kind in range(MISSED)]
+    gains = [*(gain(changed, nobody) for changed in mended), gain(points, errors.missed)]
     counts = torch.bincount(errors.kinds[errors.kinds >= 0], minlength=len(KINDS))
     counts[MISSED] = errors.missed.sum()
     ignored = torch.bincount(errors.kinds[errors.ignored], minlength=len(KINDS))
+    rows = zip(KINDS, counts.tolist(), ignored.tolist(), gains, strict=True)
+    wrong_last = _wrong_first(points._replace(scores=points.right.double()))
     return ErrorCosts(
         ap_50=now,
         kinds=[
-            ErrorKind(
-                kind=name,
-                count=int(counts[kind]),
-                ignored=int(ignored[kind]),
-                cost=float(np.maximum(mended(kind) - now, 0)),
-            )
-            for kind, name in enumerate(KINDS)
+            ErrorKind(kind=kind, count=count, ignored=spared, cost=float(np.maximum(cost, 0)))
+            for kind, count, spared, cost in rows
         ],
-        false_positives=_mean_precision(parted, num_truths) - now,
-        false_negatives=_mean_precision(points, num_truths - not_found) - now,
+        false_positives=gain(wrong_last, nobody),
+        false_negatives=gain(points, ~errors.found & ~truths.difficult),
     )
 
 
@@ -186,23 +166,53 @@ class _Points(NamedTuple):
     scores: Tensor  # (n,)
     right: Tensor  # (n,) bool
     there: Tensor  # (n,) bool: the others are left out
+    kinds: Tensor  # (n,) int64, see `Errors`
+    truths: Tensor  # (n,) int64, see `Errors`
 
 
-def _best_first(points: _Points, order: Tensor) -> tuple[_Points, Tensor]:
-    """By falling score, among equal ones the wrong first, otherwise as they were; also `order`."""
-    rows = torch.argsort(points.right, stable=True)
-    rows = rows[torch.argsort(points.scores[rows], descending=True, stable=True)]
-    return _Points(*(column[rows] for column in points)), order[rows]
+def _points(detections: DetectionColumns, errors: Errors) -> _Points:
+    """What counts as it is."""
+    order = choosing_order(detections)
+    order = order[errors.kinds[order] != LEFT_OUT]
+    kinds = errors.kinds[order]
+    return _Points(
+        labels=detections.labels[order],
+        scores=detections.scores[order],
+        right=kinds == RIGHT,
+        there=~errors.ignored[order],
+        kinds=kinds,
+        truths=errors.truths[order],
+    )
 
 
-def _best_about(kinds: Tensor, about: Tensor, found: Tensor) -> Tensor:
+def _wrong_first(points: _Points) -> _Points:
+    """By falling score, among equal ones the wrong first, otherwise as they were."""
+    order = torch.argsort(points.right, stable=True)
+    order = order[torch.argsort(points.scores[order], descending=True, stable=True)]
+    return _Points(*(column[order] for column in points))
+
+
+def _mended(points: _Points, kind: int, truth_labels: Tensor, found: Tensor) -> _Points:
+    """Without the errors of a kind that is one of detections. truth_labels, found: (G,)"""
+    of_kind = points.kinds == kind
+    becomes_right = of_kind & _best_about(points, found)
+    labels = points.labels.clone()
+    labels[becomes_right] = truth_labels[points.truths[becomes_right]]
+    return points._replace(
+        labels=labels,
+        right=points.right | becomes_right,
+        there=torch.where(of_kind, becomes_right, points.there),
+    )
+
+
+def _best_about(points: _Points, found: Tensor) -> Tensor:
     """The mask (n,) of the first detections with a class or location error about their truth, where
-    nobody found it. kinds, about: (n,), best first; found: (G,)"""
-    could = ((kinds == CLASS) | (kinds == LOCATION)).nonzero().squeeze(1)
-    could = could[~found[about[could]]]
-    could = could[torch.argsort(about[could], stable=True)]
-    best = torch.zeros_like(kinds, dtype=torch.bool)
-    best[could[firsts(about[could])]] = True
+    nobody found it. found: (G,)"""
+    could = ((points.kinds == CLASS) | (points.kinds == LOCATION)).nonzero().squeeze(1)
+    could = could[~found[points.truths[could]]]
+    could = could[torch.argsort(points.truths[could], stable=True)]
+    best = torch.zeros_like(points.right)
+    best[could[firsts(points.truths[could])]] = True
     return best
 
 

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from ssd.analysis.judging import Judged, coco_pairs, judge_by_coco, judge_by_voc
 from ssd.analysis.weighing import weighed_precision
-from ssd.ops.precision import DetectionColumns, TruthColumns
+from ssd.ops.precision import DetectionColumns, Rule, TruthColumns
 
-MEASURES = {"map_voc12": "area", "map": "101-point"}  # VOC at IoU .5; COCO .50:.95
+MEASURES: dict[str, Rule] = {"map_voc12": "area", "map": "101-point"}  # VOC at IoU .5; COCO .50:.95
 PERCENTILES = (0.025, 0.975)
 DRAWS = 128  # weighed at once
 CELLS = 2**22  # most places of a curve times drawings at once: both bound the memory
@@ -88,7 +88,7 @@ def resample(
 
 
 def interval(resampled: Resampled) -> Interval:
-    """The 2.5th to the 97.5th percentile of the drawings, moved to have the measure as their mean."""
+    """The 2.5th to the 97.5th percentile of the drawings, moved to have the value as their mean."""
     low, high = _percentiles(_centred(resampled))
     return Interval(value=resampled.value, low=low, high=high)
 
