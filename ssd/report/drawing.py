@@ -51,7 +51,7 @@ def draw_boxes(
         draw.rectangle(area, outline=color(label), width=line_width(area, picture.size))
     taken: list[Area] = []
     for area, label, text in zip(areas, labels, texts, strict=True):
-        write_label(draw, picture.size, area, text, color(label), taken)
+        write_label(draw, picture.size, area, text, color(label), taken, max(picture.size) / 36)
     return np.asarray(picture)
 
 
@@ -80,12 +80,13 @@ def write_label(
     text: str,
     paint: tuple[int, int, int],
     taken: list[Area],
+    largest: float,
 ) -> None:
     """Write `text` by its box at the first place that is free, smaller beside a small box.
 
+    largest: pixels of the letters beside a large one
     A small box without a free place stays without text: its color tells the class.
     """
-    largest = max(size) / 36
     letters = font(round(np.clip(sides(box)[0] / 5, max(10, 0.6 * largest), largest)))
     left, top, right, bottom = draw.textbbox((0, 0), text, font=letters)
     wide, high = right - left + 6, bottom - top + 6
