@@ -41,47 +41,48 @@ def _class_precision(
     rule: Rule,
 ) -> Tensor:
     """(T, R) of one class. images: (n,); right, ignored: (T, n); truth_images: (g,)"""
-    num_truths = _sums(truth_images, torch.zeros(1, dtype=torch.int64), weights)[0].double()
+    num_truths = _sums(truth_images, torch.zeros(1, dtype=torch.int64), weights).double()  # (R, 1)
     places = right.any(0).nonzero().squeeze(1)  # (P,) where a curve can rise
-    its_weights = weights[images[places]].double()
+    its_weights = weights[images[places]].T.contiguous().double()
     counted = _counts(images, places, weights)
     rows = []
     for its_right, its_ignored in zip(right, ignored, strict=True):
-        gains = its_weights * its_right[places, None]
+        mine = its_right[places].nonzero().squeeze(1)
+        total = counted.index_select(1, mine)
         spared = its_ignored.nonzero().squeeze(1)
-        total = counted
         if len(spared):
-            before = torch.searchsorted(spared, places, right=True) - 1
-            total = counted - _counts(images[spared], before, weights)
-        rows.append(_area(gains, total, num_truths, rule))
-    return torch.stack(rows).where(num_truths > 0, torch.nan)
+            before = torch.searchsorted(spared, places[mine], right=True) - 1
+            total = total - _counts(images[spared], before, weights)
+        rows.append(_mean_precision(its_weights.index_select(1, mine), total, num_truths, rule))
+    return torch.stack(rows).where(num_truths.T > 0, torch.nan)
 
 
 def _counts(images: Tensor, places: Tensor, weights: Tensor) -> Tensor:
-    """(P, R) float64: how much the detections up to and with each place weigh; -1 is before all.
+    """(R, P) float64: how much the detections up to and with each place weigh; -1 is before all.
 
     images: (n,), places: (P,) never falling
     """
     starts = torch.cat([places.new_zeros(min(len(places), 1)), places[:-1] + 1])
     ends = int(places[-1]) + 1 if len(places) else 0
-    return _sums(images[:ends], starts, weights).double().cumsum(0)
+    return _sums(images[:ends], starts, weights).double().cumsum(1)
 
 
 def _sums(images: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
-    """(P, R) sums of the weights of the images from each start to the next."""
+    """(R, P) sums of the weights of the images from each start to the next."""
     if not len(images) or not len(starts):
-        return weights.new_zeros(len(starts), weights.shape[1])
-    return embedding_bag(images, weights, starts, mode="sum")
+        return weights.new_zeros(weights.shape[1], len(starts))
+    return embedding_bag(images, weights, starts, mode="sum").T.contiguous()
 
 
-def _area(gains: Tensor, counted: Tensor, num_truths: Tensor, rule: Rule) -> Tensor:
-    """(R,) from what is right at each place (P, R) and all that counts up to it (P, R)."""
-    num_right = gains.cumsum(0)
+def _mean_precision(weights: Tensor, counted: Tensor, num_truths: Tensor, rule: Rule) -> Tensor:
+    """(R,) from the weights (R, P) of what is right, all that counts up to and with it (R, P), and
+    the truths (R, 1)."""
+    num_right = weights.cumsum(1)
     precision = num_right / counted.clamp(min=1)
-    envelope = precision.flip(0).cummax(0).values.flip(0) if len(gains) else precision
+    envelope = precision.flip(1).cummax(1).values.flip(1) if precision.shape[1] else precision
     if rule == "area":
-        return (envelope * gains).sum(0) / num_truths
+        return (envelope * weights).sum(1) / num_truths[:, 0]
     points = recalls({"11-point": 11, "101-point": 101}[rule])
     reached = torch.bucketize(num_right / num_truths, points, right=True)  # points up to a recall
-    new = reached.diff(dim=0, prepend=torch.zeros_like(reached[:1]))
-    return (envelope * new).sum(0) / len(points)
+    new = reached.diff(dim=1, prepend=torch.zeros_like(reached[:, :1]))
+    return (envelope * new).sum(1) / len(points)
