@@ -110,6 +110,16 @@ def test_of_the_errors_about_one_truth_only_the_best_scored_becomes_right() -> N
     assert costs["class"] == pytest.approx((1 + 1) / 2 - (0 + 1 / 2) / 2)
 
 
+def test_what_is_mended_has_the_wrong_first_where_scores_are_equal() -> None:
+    # As it is the right one comes first, by its image, and AP is 1. tidecv counts its costs from
+    # there, but ranks anew once it mends: then the precision is 1/2.
+    true = truths((0, 1, SQUARE, False))
+    found = detections((0, 1, 0.5, SQUARE), (1, 1, 0.5, SQUARE))
+    costs = costs_of(true, found)
+    assert costs["false_negatives"] == pytest.approx(1 / 2 - 1)
+    assert costs["background"] == costs["location"] == 0
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_random_splits_have_the_errors_and_costs_of_the_papers_loop(seed: int) -> None:
     true, found = random_split(seed)

@@ -112,6 +112,15 @@ def test_the_value_is_the_split_s_own_score(seed: int) -> None:
     assert result["map"].value == pytest.approx(coco_map(true, found), abs=1e-12)
 
 
+def test_of_truths_that_fit_equally_coco_takes_the_last() -> None:
+    # IoU of the middle with either side is 8/12, so the second detection finds its truth taken.
+    left, middle, right = (0, 0, 10, 10), (2, 0, 12, 10), (4, 0, 14, 10)
+    true = truths((0, 1, left, False), (0, 1, right, False))
+    found = detections((0, 1, 0.9, middle), (0, 1, 0.8, right))
+    value = resample(true, found, 2, num_images=1, num_draws=1, seed=0)["map"].value
+    assert value == pytest.approx(coco_map(true, found, 2), abs=1e-12)
+
+
 def test_a_drawing_scores_as_a_split_with_its_images_repeated() -> None:
     true, found = random_split(seed=7)
     found = with_own_scores(found)
