@@ -40,10 +40,7 @@ def write_report(folder: Path, found: Assessment) -> dict[str, Chart]:
         "curves": ("What a threshold costs", thresholds(found, drawn)),
         "errors": ("What goes wrong", errors(found, drawn)),
         "pictures": ("The worst of it", pictures(galleries)),
-        "calibration": (
-            "What scores mean",
-            [halves(shown(drawn, "calibration"), calibrated(found))],
-        ),
+        "calibration": ("What scores mean", [calibrated(found, drawn)]),
         "speed": ("How fast it is", speeds([found])),
         "run": ("What was scored", [run([found])]),
     }
@@ -182,12 +179,13 @@ def pictures(galleries: Galleries) -> Iterator[str]:
         yield gallery(figures, "pairs") or empty(none)
 
 
-def calibrated(found: Assessment) -> str:
-    return (
+def calibrated(found: Assessment, drawn: Mapping[str, Chart]) -> str:
+    said = (
         f'<p class="soft">Of {found.calibration["count"]} detections. The calibration error is the '
         "mean distance of a score from the share of detections with such a score that are right: "
         f"IoU {IOU} or more with an object that no better detection has.</p>"
     )
+    return halves(shown(drawn, "calibration"), said)
 
 
 def speeds(runs: Sequence[Assessment]) -> Iterator[str]:
