@@ -37,9 +37,8 @@ def train(cfg: DictConfig) -> float | None:
     from ssd.weights.resuming import check_resume, find_resume, set_later_aside
 
     start = time.monotonic()
-    cli.at_least(
-        cfg, {"seed": 0, "val_every": 1, "optimizer.lr": 0, "trainer.log_every_n_steps": 1}
-    )
+    least = {"seed": 0, "val_every": 1, "optimizer.lr": 0, "trainer.log_every_n_steps": 1}
+    cli.at_least(cfg, {**least, "bootstrap": 0})
     if cfg.save_every is not None:
         cli.at_least(cfg, {"save_every": 1})
     if cfg.trainer.max_steps == 0:
@@ -113,9 +112,34 @@ def train(cfg: DictConfig) -> float | None:
             trainer.test(module, data, ckpt_path=best, weights_only=True, verbose=False)
     if trainer.is_global_zero:
         results |= {**module.scores, "wall_seconds": time.monotonic() - start}
-        scored = module.scored() if data.test_split else None
-        write_results(run_dir, results, scored)
+        stage = "test" if data.test_split else "val"
+        write_what_was_found(cfg, trainer, module, stage, results)
     return best_score(callbacks)
+
+
+def write_what_was_found(
+    cfg: DictConfig, trainer: Any, module: Any, stage: str, results: dict[str, Any]
+) -> None:
+    """Write results.json, with what belongs to it, of the test or else of the last validation."""
+    from ssd.callbacks.reports import send_report
+    from ssd.report.assessment import assess, more_results
+    from ssd.report.page import PAGE, write_report
+    from ssd.report.results import write_results
+
+    run_dir = Path(cfg.run_dir)
+    if f"{stage}/map" not in module.scores:  # no such split, or a run whose end came before this
+        write_results(run_dir, results, scored=None)
+        return
+    scored = module.scored()
+    if not cfg.report:
+        write_results(run_dir, results, scored)
+        return
+    weights = results["best_checkpoint"] if stage == "test" else "those of the last step"
+    about = {"weights": weights, "steps": results["steps"], **module.described()}
+    found = assess(scored, run_dir.absolute().name, stage, about, cfg.bootstrap)
+    write_results(run_dir, results | more_results(found), scored)
+    send_report(trainer, found, write_report(run_dir, found), run_dir / PAGE)
+    log.info("report: %s", run_dir / PAGE)
 
 
 def best_score(callbacks: dict[str, Any]) -> float | None:

@@ -20,6 +20,7 @@ from ssd.optim.parameters import decay_loss, place_steps
 from ssd.optim.table import training_table
 from ssd.records import Batch, Detections, Predictions
 from ssd.report.results import Scored
+from ssd.report.speed import DETECTING, LOSS, NETWORK, SCORING, Stopwatch, device_name
 from ssd.weights.checkpoints import describe
 
 log = logging.getLogger(__name__)
@@ -211,6 +212,8 @@ class SSDModule(pl.LightningModule):
     def start_scoring(self, loader: Iterable[Batch]) -> None:
         self.metric = DetectionMetric(loader.dataset.annotations, self.classes).to(self.device)
         self.sums = torch.zeros(len(SUMS), device=self.device)
+        self.dataset = loader.dataset
+        self.stopwatch = Stopwatch(self.device)
 
     def validation_step(self, batch: Batch, batch_index: int) -> Detections:
         return self.score(batch)
@@ -219,11 +222,15 @@ class SSDModule(pl.LightningModule):
         return self.score(batch)
 
     def score(self, batch: Batch) -> Detections:
+        self.stopwatch.begin(len(batch["images"]))
         predictions = self.network(batch["images"])
+        self.stopwatch.lap(NETWORK)
         detections = self.detect(predictions, self.network.anchors)
+        self.stopwatch.lap(DETECTING)
         self.metric.update(detections, batch["indices"])
         if self.loss:
             self.sums += self.loss_sums(predictions, batch)
+        self.stopwatch.lap(LOSS)
         return detections
 
     def loss_sums(self, predictions: Predictions, batch: Batch) -> Tensor:
@@ -242,6 +249,7 @@ class SSDModule(pl.LightningModule):
     def log_scores(self, stage: str) -> None:
         sums = dict(zip(SUMS, self.reduced(self.sums), strict=True))
         scores = {f"{stage}/{name}": value for name, value in self.metric.compute().items()}
+        self.stopwatch.lap(SCORING)
         if self.loss:
             total = sum(sums[name] for name in PARTS)
             scores[f"{stage}/loss"] = float(total / sums["divisor"].clamp(min=1))
@@ -259,7 +267,31 @@ class SSDModule(pl.LightningModule):
         """What the last validation or test found, for files."""
         found, annotations = self.metric.result, self.metric.annotations
         truth = coco_ground_truth(annotations, self.classes)
-        return Scored(found.table, coco_results(found.detections), truth)
+        return Scored(
+            classes=self.classes,
+            summary=found.summary,
+            table=found.table,
+            curves=found.curves,
+            annotations=annotations,
+            detections=found.detections,
+            predictions=coco_results(found.detections),
+            ground_truth=truth,
+            dataset=self.dataset,
+            stopwatch=self.stopwatch,
+        )
+
+    def described(self) -> dict[str, Any]:
+        """What scores depend on, for people."""
+        height, width = self.network.image_size
+        detecting = ", ".join(f"{name} {value}" for name, value in self.detect.keywords.items())
+        device, many = device_name(self.device), self.trainer.world_size
+        return {
+            "model": self.model["name"],
+            "input": f"{height}x{width}",
+            "detections": detecting.replace("_", " "),
+            "precision": self.trainer.precision,
+            "device": device if many == 1 else f"{many} x {device}",
+        }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """What `weights.checkpoints.build_network` needs, as plain data."""

@@ -64,5 +64,6 @@ def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     words = [f"data.root={root}", f"hydra.run.dir={folder}", "logger=tensorboard", "val_every=60"]
     words += ["trainer.max_steps=90", "data.batch_size=8", "optimizer.lr=4e-3", "scheduler=cosine"]
+    words += ["report=true", "bootstrap=50"]
     assert run("train", *SMALL, *words) == 0
     return folder

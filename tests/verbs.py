@@ -23,6 +23,7 @@ SMALL = [
     "save_every=2",
     "trainer.max_steps=4",
     "scheduler=constant",
+    "report=false",
 ]
 
 

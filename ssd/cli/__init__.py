@@ -8,7 +8,7 @@ from ssd.cli.distributed import children_run_this_job
 from ssd.cli.locking import alone_in_its_folder
 from ssd.cli.messages import SIGNALLED, exit_code, is_users, one_line, unwrapped
 from ssd.cli.running import end_with, one_line_errors, run, signal_code, with_own_overrides
-from ssd.cli.runs import data_config, run_config
+from ssd.cli.runs import data_config, names_apart, run_config
 
 __all__ = [
     "SIGNALLED",
@@ -21,6 +21,7 @@ __all__ = [
     "end_with",
     "exit_code",
     "is_users",
+    "names_apart",
     "one_line",
     "one_line_errors",
     "plain",

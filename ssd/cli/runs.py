@@ -1,5 +1,6 @@
 """What a run folder knows: the configuration and the data of the run that left a checkpoint."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -44,3 +45,17 @@ def run_data(cfg: DictConfig, run: DictConfig | None, checkpoint: Path) -> DictC
     for part in (run.data, *run.data.more):
         part.root = str(started_in / Path(part.root).expanduser())
     return run.data
+
+
+def names_apart(checkpoints: Sequence[Path]) -> list[str]:
+    """A short name for each checkpoint, and for a folder of its own: that of its run folder, or of
+    its file where that tells them apart; no two are the same."""
+    files = [path.stem for path in checkpoints]
+    runs = [
+        path.absolute().parent.parent.name if run_config(path) else path.stem
+        for path in checkpoints
+    ]
+    both = [f"{run}_{file}" for run, file in zip(runs, files, strict=True)]
+    numbered = [f"{number}_{file}" for number, file in enumerate(files, start=1)]
+    choices = (runs, files, both, numbered)
+    return next(names for names in choices if len({*names}) == len(names))

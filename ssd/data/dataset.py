@@ -75,6 +75,10 @@ class DetectionDataset(Dataset):
             index=index,
         )
 
+    def picture(self, index: int) -> np.ndarray:
+        """The image as it is. (H, W, 3) uint8 RGB"""
+        return readable(self.annotations.files[index])
+
     def objects(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Boxes (G, 4) xyxy pixels, labels (G,) and difficult flags (G,) of an image."""
         row = index % len(self)

@@ -41,6 +41,14 @@ class Curve(NamedTuple):
     num_truths: int  # the difficult ones left out
 
 
+class Judgement(NamedTuple):
+    """Which detections are right, ranked: by class, within it by falling score."""
+
+    order: Tensor  # (N,) int64 rows of the detections
+    right: Tensor  # (N,) bool, ranked
+    wrong: Tensor  # (N,) bool, ranked; those of difficult truths are neither
+
+
 def precision_recall(
     truths: TruthColumns,
     detections: DetectionColumns,
@@ -58,15 +66,26 @@ def precision_recall(
     inclusive: boxes are the devkit's own, whose last pixel is inside: a width is xmax - xmin + 1.
         Half-open boxes give the same numbers by the plain difference.
     """
-    order = _ranked(detections)
-    overlaps, best = (
-        column[order] for column in _best_truths(truths, detections, num_classes, inclusive)
-    )
-    right, wrong = _judge(overlaps, best, truths.difficult, iou_threshold)
+    order, right, wrong = judge(truths, detections, num_classes, iou_threshold, inclusive)
     num_truths = torch.bincount(truths.labels[~truths.difficult], minlength=num_classes)
     sizes = torch.bincount(detections.labels, minlength=num_classes).tolist()
     columns = (column.split(sizes)[1:] for column in (right, wrong, detections.scores[order]))
     return [_curve(*row) for row in zip(*columns, num_truths.tolist()[1:], strict=True)]
+
+
+def judge(
+    truths: TruthColumns,
+    detections: DetectionColumns,
+    num_classes: int,
+    iou_threshold: float,
+    inclusive: bool = False,
+) -> Judgement:
+    """What `precision_recall` counts, detection by detection, with the same arguments."""
+    order = _ranked(detections)
+    overlaps, best = (
+        column[order] for column in _best_truths(truths, detections, num_classes, inclusive)
+    )
+    return Judgement(order, *_judge(overlaps, best, truths.difficult, iou_threshold))
 
 
 def average_precision(curves: list[Curve], rule: Rule) -> Tensor:
@@ -80,12 +99,26 @@ def average_precision(curves: list[Curve], rule: Rule) -> Tensor:
     returns: (C - 1,) float64; nan for a class without truths, so take means with `nanmean`
     """
     scored = {
-        "11-point": lambda curve: _sampled(curve, 11),
-        "101-point": lambda curve: _sampled(curve, 101),
+        "11-point": lambda curve: sampled_precision(curve, recalls(11)),
+        "101-point": lambda curve: sampled_precision(curve, recalls(101)),
         "area": _area,
     }[rule]
     values = [scored(curve) if curve.num_truths else torch.nan for curve in curves]
     return torch.tensor(values, dtype=torch.float64)
+
+
+def recalls(num_points: int) -> Tensor:
+    """(num_points,) float64 from 0 to 1 as VOC's 11 and COCO's 101 are: i times the step."""
+    return torch.arange(num_points).double() * (1 / (num_points - 1))
+
+
+def sampled_precision(curve: Curve, points: Tensor) -> float:
+    """The mean over recalls of the best precision at a recall >= it; 0 where none reaches it.
+
+    points: (points,) float64 in [0, 1]
+    """
+    reached = torch.searchsorted(curve.recall, points.to(curve.recall.device))
+    return _envelope(curve.precision)[reached].mean().item()
 
 
 def _ranked(detections: DetectionColumns) -> Tensor:
@@ -192,12 +225,6 @@ def _envelope(precision: Tensor) -> Tensor:
     """(n + 1,) the best precision from here on; 0 beyond the last detection."""
     closed = torch.cat([precision, precision.new_zeros(1)])
     return closed.flip(0).cummax(0).values.flip(0)
-
-
-def _sampled(curve: Curve, num_points: int) -> float:
-    points = torch.arange(num_points).double() * (1 / (num_points - 1))
-    reached = torch.searchsorted(curve.recall, points.to(curve.recall.device))
-    return _envelope(curve.precision)[reached].mean().item()
 
 
 def _area(curve: Curve) -> float:

@@ -50,8 +50,9 @@ def draw_boxes(
     for area, label in reversed([*zip(areas, labels, strict=True)]):  # the first lie on top
         draw.rectangle(area, outline=color(label), width=line_width(area, picture.size))
     taken: list[Area] = []
+    largest = max(10, min(max(picture.size) / 36, min(picture.size) / 12))
     for area, label, text in zip(areas, labels, texts, strict=True):
-        write_label(draw, picture.size, area, text, color(label), taken)
+        write_label(draw, picture.size, area, text, color(label), taken, largest)
     return np.asarray(picture)
 
 
@@ -80,12 +81,13 @@ def write_label(
     text: str,
     paint: tuple[int, int, int],
     taken: list[Area],
+    largest: float,
 ) -> None:
     """Write `text` by its box at the first place that is free, smaller beside a small box.
 
+    largest: pixels of the letters beside a large one
     A small box without a free place stays without text: its color tells the class.
     """
-    largest = max(10, min(max(size) / 36, min(size) / 12))
     letters = font(round(np.clip(sides(box)[0] / 5, max(10, 0.6 * largest), largest)))
     left, top, right, bottom = draw.textbbox((0, 0), text, font=letters)
     edge = max(3, letters.size // 6)

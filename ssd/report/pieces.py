@@ -60,6 +60,18 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return f'<div class="scroll"><table><tr>{top}</tr>{body}</table></div>'
 
 
+def described(rows: Sequence[Sequence[Any]], head: Sequence[str] = ()) -> str:
+    """What things are, in words that may be long."""
+    top = "".join(f"<th>{safe(text)}</th>" for text in head)
+    body = "".join(f"<tr>{''.join(f'<td>{safe(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<table class="words">{f"<tr>{top}</tr>" if head else ""}{body}</table>'
+
+
+def halves(left: str, right: str) -> str:
+    """Two parts beside each other, or on a phone one below the other."""
+    return f'<div class="charts"><div>{left}</div><div>{right}</div></div>'
+
+
 def bars(rows: Sequence[tuple[str, float | None, str]]) -> str:
     """Name, share of the whole bar, and what it says at its end; many are folded away."""
     if len(rows) > SHOWN:
@@ -91,10 +103,22 @@ def shown(figure: Figure) -> str:
     )
 
 
-def gallery(figures: Sequence[Figure]) -> str:
+def gallery(figures: Sequence[Figure], kind: str = "gallery") -> str:
+    """kind: gallery of small pictures, or pairs of those that are two beside each other"""
     if not figures:
         return ""
-    return f'<div class="gallery">{"".join(map(shown, figures))}</div>'
+    return f'<div class="{kind}">{"".join(map(shown, figures))}</div>'
+
+
+def charts(drawn: Sequence[tuple[bytes, str, bool]]) -> str:
+    """PNGs with their captions, those that are wide over the whole width."""
+    cells = "".join(
+        f'<figure class="{"wide" if wide else ""}"><div class="scroll"><img alt="{safe(caption)}" '
+        f'src="data:image/png;base64,{base64.b64encode(png).decode()}"></div>'
+        f"<figcaption>{safe(caption)}</figcaption></figure>"
+        for png, caption, wide in drawn
+    )
+    return f'<div class="charts">{cells}</div>'
 
 
 def pairs(figures: Sequence[tuple[Figure, Figure]]) -> str:
