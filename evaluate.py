@@ -149,7 +149,8 @@ def write_one(cfg: DictConfig, folder: Path, name: str, module: Any, about: dict
     if not cfg.report:
         write_results(folder, scores | about, scored)
         return None
-    found = assess(scored, name, cfg.split, {**about, **module.described()}, cfg.bootstrap)
+    facts = {key: about[key] for key in ("checkpoint", "step")} | module.described()
+    found = assess(scored, name, cfg.split, facts, cfg.bootstrap)
     write_results(folder, scores | about | more_results(found), scored)
     write_report(folder, found)
     return found

@@ -68,7 +68,7 @@ class Stopwatch:
 def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type} with {torch.get_num_threads()} threads"
+    return f"{device.type}, {torch.get_num_threads()} of its threads"
 
 
 def time_reading(read: Callable[[int], object], images: int) -> float:
