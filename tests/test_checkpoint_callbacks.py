@@ -1,5 +1,6 @@
 """Callbacks in real runs of a tiny detector: the checkpoints that a run keeps."""
 
+import contextlib
 import signal
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from tiny import BATCHES, Kill, KillInValidation, Tiny, fit, pair, step_of
+from tiny import BATCHES, IMAGES, Kill, KillInValidation, Tiny, collate, fit, pair, step_of
+from torch import Tensor
+from torch.utils.data import DataLoader
 
 from ssd.errors import ConfigError
+from ssd.records import Batch
 
 
 def test_the_last_checkpoint_is_the_newest_although_the_score_only_got_worse(
@@ -67,6 +71,37 @@ def test_a_longer_run_goes_on_with_the_next_batch(tmp_path: Path, steps: int) ->
     last = tmp_path / "last.ckpt"
     fit(Tiny(), *pair(tmp_path), batches, max_steps=steps + 4, ckpt_path=last)
     assert batches.seen == [divmod(step, BATCHES) for step in range(steps, steps + 4)]
+
+
+class Epochs(Tiny):
+    """Epochs of two batches; notes which batch of which epoch each step was."""
+
+    def __init__(self, validates: bool) -> None:
+        super().__init__(validates=validates)
+        self.steps: dict[int, tuple[int, int]] = {}
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader(range(2 * IMAGES), IMAGES, collate_fn=collate)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        self.steps[self.global_step] = (self.current_epoch, index)
+        return super().training_step(batch, index)
+
+
+@pytest.mark.parametrize("validates", [False, True])
+@pytest.mark.parametrize("stops", [(2, 4, 6, 8), (3, 6, 12), (6, 12, 18), (7, 8, 9, 14, 16)])
+def test_a_run_that_is_stopped_often_trains_each_epoch_once(
+    tmp_path: Path, stops: tuple[int, ...], validates: bool
+) -> None:
+    steps: dict[int, tuple[int, int]] = {}
+    for stop in (*stops, None):
+        module, last = Epochs(validates), tmp_path / "last.ckpt"
+        callbacks = [*pair(tmp_path, every=1), *([Kill(stop)] if stop else [])]
+        with pytest.raises(RuntimeError, match="killed") if stop else contextlib.nullcontext():
+            ckpt_path = last if last.exists() else None
+            fit(module, *callbacks, max_steps=20, ckpt_path=ckpt_path, val_check_interval=7)
+        steps |= module.steps
+    assert steps == {step: (step // 2, step % 2) for step in range(20)}
 
 
 def test_a_run_killed_in_a_validation_makes_up_for_it(tmp_path: Path) -> None:

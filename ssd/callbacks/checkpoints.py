@@ -68,11 +68,11 @@ class LastCheckpoint(Checkpoint):
         self.stop_asked = False
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        # Lightning's step for loggers stays one behind after a resume from a checkpoint that was
-        # saved in a validation out of turn, as the one at the end of a run is
-        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+        count_epoch(trainer)
+        step_of_loggers(trainer)
 
-    on_test_start = on_train_batch_start  # the test of a run that had nothing left to train
+    def on_test_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        step_of_loggers(trainer)  # the test of a run that had nothing left to train
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if mid_step(trainer):  # a run that is to stop, as by max_time, ends its step first
@@ -169,3 +169,18 @@ def validation_follows(trainer: pl.Trainer) -> bool:
     """Whether Lightning validates right after the batch that ends now."""
     loop = trainer.fit_loop.epoch_loop
     return not loop.val_loop.skip and loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
+
+
+def count_epoch(trainer: pl.Trainer) -> None:
+    """Count the epoch at work as begun. Lightning, resumed from an epoch's last batch, does not
+    count those that follow so, and resumed again from the last batch of one of them, trains that
+    one twice (compare Lightning-AI/pytorch-lightning issue 19815)."""
+    progress = trainer.fit_loop.epoch_progress
+    for counted in (progress.total, progress.current):
+        counted.ready = counted.started = counted.processed + 1
+
+
+def step_of_loggers(trainer: pl.Trainer) -> None:
+    """Lightning's step for loggers stays one behind after a resume from a checkpoint that was saved
+    in a validation out of turn, as the one at the end of a run is."""
+    trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
