@@ -5,11 +5,13 @@ import os
 import random
 import time
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import pytest
 from test_continuation import KEPT, same
+from test_signals import wait_until
 from verbs import SMALL, metrics, results, run
 
 from ssd.weights.checkpoints import read_checkpoint
@@ -101,6 +103,12 @@ def differences(one: Path, other: Path) -> list[str]:
     return [name for name in ours if not same(ours[name], theirs[name])]
 
 
+def left_behind() -> list[str]:
+    """The workers of runs that were killed."""
+    number = forkserver._forkserver._forkserver_pid
+    return Path(f"/proc/{number}/task/{number}/children").read_text().split()
+
+
 @pytest.fixture(scope="module")
 def whole(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "run"
@@ -131,6 +139,7 @@ def test_twenty_kills_at_random_change_no_bit(whole: Path, root: Path, tmp_path:
     steps = rows(folder) - 1
     finish(folder)
     assert differences(folder, whole) == []
+    wait_until(lambda: not left_behind(), seconds=30)
     print(f"{kills} kills, the last at about step {steps} of {STEPS}")
     assert kills == 20
 

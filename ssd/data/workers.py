@@ -19,6 +19,7 @@ AHEAD = 2  # batches that each worker has ready
 LOADERS = 2  # of training and of validation, whose workers stay
 FILES = 16  # open at once for each worker: its pipes, and the columns of its batches
 BASE_FILES = 64  # of the process itself
+LOOK_EVERY = 5  # seconds, whether the process that trains is alive
 
 
 def start_worker(_: int) -> None:
@@ -31,16 +32,24 @@ def start_worker(_: int) -> None:
     for name in ("SIGINT", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # macOS does not say who sent a signal
+    if hasattr(signal, "sigtimedwait"):  # macOS does not say who sent a signal
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # by threads that do not block it
         threading.Thread(target=end_by_parent, daemon=True).start()
 
 
 def end_by_parent() -> None:
-    trains = multiprocessing.parent_process().pid  # also where a server forks the workers
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != trains:
-        pass
+    """End by a SIGTERM of the process that trains, or without it.
+
+    torch asks whether the process is alive that a worker was forked from. Where a server forks them
+    (Python's default from 3.14 on) that is the server, which lives as long as any of them: a run
+    that was killed would leave them for ever.
+    """
+    trains = multiprocessing.parent_process()
+    while trains.is_alive():
+        came = signal.sigtimedwait({signal.SIGTERM}, LOOK_EVERY)
+        if came and came.si_pid == trains.pid:
+            break
     os._exit(0)
 
 
