@@ -1,5 +1,6 @@
 """No network, a data set of a few painted boxes, and a run that learned it by heart."""
 
+import gc
 import os
 import runpy
 import signal
@@ -17,6 +18,12 @@ from voc import write_voc
 OFFLINE = Path(__file__).parent / "offline"
 # it takes this process's network away; processes that tests start find it by themselves
 ATTEMPTS = runpy.run_path(str(OFFLINE / "sitecustomize.py"))["ATTEMPTS"]
+
+
+def pytest_collection_finish() -> None:
+    """The libraries' objects stay: a search for cycles takes a second if it goes through them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

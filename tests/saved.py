@@ -15,6 +15,13 @@ from ssd.weights.warm_start import warm_start
 MODEL = arguments("small", image_size=64, width=0.25)
 ANCHORS = 4  # of a cell, on every level of ssd_small
 CLASSES = ["cat", "dog"]
+DETECTING = {
+    "score_threshold": 0.01,
+    "candidates_per_class": 400,
+    "iou_threshold": 0.45,
+    "detections_per_image": 200,
+    "clip_boxes": True,
+}
 
 
 def make(classes: Sequence[str] = CLASSES, **changes: Any) -> SSD:
@@ -32,7 +39,7 @@ def checkpoint(network: SSD, classes: list[str] = CLASSES, **changes: Any) -> di
     """What Lightning and SSDModule write, but for the optimizer."""
     weights = {f"network.{name}": value for name, value in network.state_dict().items()}
     return {
-        "ssd": {**describe(network, classes, MODEL, detecting={}), **changes},
+        "ssd": {**describe(network, classes, MODEL, detecting=DETECTING), **changes},
         "state_dict": weights,
         "global_step": 70,
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from files import write
+from omegaconf import OmegaConf
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from verbs import ROOT, SMALL, metrics, results, run
@@ -94,6 +95,16 @@ def test_a_lone_checkpoint_is_scored_on_the_data_that_is_given(
     words = ["split=train", "data=voc", f"data.root={root}", "data.num_workers=0", "trainer=cpu"]
     assert run("evaluate", f"checkpoint={lone}", f"hydra.run.dir={tmp_path}/score", *words) == 0
     assert results(tmp_path / "score")["train/map_50"] > 0.9
+
+
+def test_a_run_from_before_a_key_of_the_data_came_is_scored(trained: Path, tmp_path: Path) -> None:
+    old = Path(shutil.copytree(trained, tmp_path / "old"))
+    config = OmegaConf.load(old / ".hydra" / "config.yaml")
+    del config.data.timeout, config.data.more
+    OmegaConf.save(config, old / ".hydra" / "config.yaml")
+    words = ["trainer=cpu", "precision=32-true", "report=false"]
+    assert run("evaluate", f"checkpoint={old}", f"hydra.run.dir={tmp_path}/out", *words) == 0
+    assert results(tmp_path / "out")["test/map"] == results(trained)["test/map"]
 
 
 def test_a_run_is_scored_from_another_folder(

@@ -32,7 +32,6 @@ CONFIGURATIONS = {
     "ssd512_coco": (81, COCO_512),
 }
 OTHERS = [name for name in CONFIGURATIONS if name != "ssd300_coco"]
-SLOW = ("ssd300_voc", "ssd512_coco")  # the others have the same layers
 PARAMETERS = {"ssd300_coco": 34.3, "ssd512_coco": 36.0}  # millions, as mmdetection gives them
 
 
@@ -74,7 +73,9 @@ def test_a_file_of_lufficc_predicts_and_detects_the_same(tmp_path: Path, name: s
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize(
+    "name", ["ssd300_voc", pytest.param("ssd512_coco", marks=pytest.mark.slow)]
+)
 def test_anchors_classes_and_rules_are_those_of_its_configurations(
     tmp_path: Path, name: str
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from networks import arguments, make_network
-from saved import checkpoint, make, save, start
+from saved import DETECTING, checkpoint, make, save, start
 from torch import Tensor
 from torchvision.models.detection import ssd300_vgg16, ssdlite320_mobilenet_v3_large
 
@@ -263,15 +263,6 @@ def test_class_layers_of_separable_heads_are_their_last_convolutions() -> None:
     names = class_layers(make_network("ssdlite320_mobilenet_v3"))
     assert "heads.0.classify.weight" in names
     assert not any("before" in name for name in names)
-
-
-DETECTING = {
-    "score_threshold": 0.01,
-    "candidates_per_class": 400,
-    "iou_threshold": 0.45,
-    "detections_per_image": 200,
-    "clip_boxes": True,
-}
 
 
 @pytest.mark.parametrize(

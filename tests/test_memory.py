@@ -54,6 +54,7 @@ def test_memory_that_is_kept_is_not_asked_for_again() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+@pytest.mark.slow
 def test_training_keeps_memory_unless_told_otherwise(root: Path, tmp_path: Path) -> None:
     given_back, kept = printed(TRAINED, str(root), str(tmp_path))[-2:]
     assert int(kept) < FEW < int(given_back)

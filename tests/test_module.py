@@ -8,6 +8,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from networks import arguments, make_network
+from saved import DETECTING
 from test_datamodule import DEFAULTS
 from test_losses import multibox
 from voc import write_voc
@@ -24,13 +25,6 @@ from ssd.optim.parameters import make_optimizer
 from ssd.optim.schedules import constant, cosine
 from ssd.weights.checkpoints import build_network, read_checkpoint
 
-DETECTING = {
-    "score_threshold": 0.01,
-    "candidates_per_class": 400,
-    "iou_threshold": 0.45,
-    "detections_per_image": 200,
-    "clip_boxes": True,
-}
 MODEL = arguments("small", image_size=64, width=0.5)
 
 

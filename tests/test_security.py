@@ -16,9 +16,8 @@ import torch
 from corpus import annotations, lists
 from corpus.cases import Case, named
 from omegaconf import OmegaConf
-from saved import checkpoint, make, save
+from saved import DETECTING, checkpoint, make, save
 from test_faults import Bomb
-from test_module import DETECTING
 from torch.serialization import get_safe_globals
 from verbs import ROOT, SMALL, run
 from voc import read_records

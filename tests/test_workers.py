@@ -77,7 +77,7 @@ def test_a_worker_that_dies_is_said_in_a_line(root: Path, what: Callable[[], obj
 def say_error(pipe: Connection, root: Path, what: Callable[[], object]) -> None:
     """In a process of its own: torch raises the error of a dead worker wherever Python is then."""
     try:
-        load(root, what)
+        load(root, what, timeout=3)
     except RuntimeError as error:
         pipe.send((cli.is_users(error), cli.one_line(error)))
     finally:

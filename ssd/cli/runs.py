@@ -9,6 +9,7 @@ from ssd.cli.configuration import plain
 from ssd.errors import ConfigError
 
 STAGES = ("train", "val", "test")
+CONF = Path(__file__).parent.parent.parent / "conf"
 
 
 def data_config(
@@ -38,6 +39,7 @@ def run_data(cfg: DictConfig, run: DictConfig | None, checkpoint: Path) -> DictC
     """The data group that a run was trained with; paths are relative to where it was started."""
     if run is None:
         raise ConfigError(f"{checkpoint} lies in no run folder; say on what to score it: data=…")
+    add_new_keys(run.data)
     if cfg.data_dir is not None:
         run.data_dir = str(Path(cfg.data_dir).absolute())
     hydra_file = checkpoint.parent.parent / ".hydra" / "hydra.yaml"
@@ -45,6 +47,13 @@ def run_data(cfg: DictConfig, run: DictConfig | None, checkpoint: Path) -> DictC
     for part in (run.data, *run.data.more):
         part.root = str(started_in / Path(part.root).expanduser())
     return run.data
+
+
+def add_new_keys(data: DictConfig) -> None:
+    """Give a run's data group the defaults of keys that came after the run."""
+    today = OmegaConf.load(CONF / "data" / "voc.yaml")  # which all options of the group begin with
+    for key in today.keys() - data.keys():
+        data[key] = today[key]
 
 
 def names_apart(checkpoints: Sequence[Path]) -> list[str]:
