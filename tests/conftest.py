@@ -26,6 +26,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()  # libraries look for leaks at the end
+
+
 @pytest.fixture(scope="session", autouse=True)
 def attempts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where this process and those that tests start note what they asked the network for."""

@@ -193,8 +193,8 @@ FAULTS = (
     ),
     Fault(
         "boxes of the ground truth are numbered from 0, which COCO takes for no match",
-        "return _records(\n        id=range(1, len(boxes) + 1),",
-        "return _records(\n        id=range(len(boxes)),",
+        "return records(\n        id=range(1, len(boxes) + 1),",
+        "return records(\n        id=range(len(boxes)),",
         "test_metric::test_the_ground_truth_file_numbers_from_one_and_marks_difficult_boxes",
     ),
     # checkpoints and resumed runs

@@ -55,7 +55,7 @@ def worst_examples(
     missed = _most_clearly_missed(truths, detections, errors)[:limit]
     return Examples(
         false_positives=[_wrong(truths, detections, errors, row) for row in wrong.tolist()],
-        missed=[_missed(truths, row) for row in missed.tolist()],
+        missed=[missed_example(truths, row) for row in missed.tolist()],
         confusions=[_wrong(truths, detections, errors, row) for row in confused.tolist()],
     )
 
@@ -90,7 +90,7 @@ def _wrong(truths: TruthColumns, detections: DetectionColumns, errors: Errors, r
     )
 
 
-def _missed(truths: TruthColumns, row: int) -> Example:
+def missed_example(truths: TruthColumns, row: int) -> Example:
     return Example(
         kind=KINDS[MISSED],
         image=int(truths.images[row]),

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ssd.analysis.examples import Example, worst_examples
-from ssd.ops.precision import TruthColumns
+from ssd.analysis.examples import Example, missed_example, worst_examples
 from ssd.report.assessment import Assessment
 from ssd.report.drawing import Area, beside, inside, overlap, write_label
 from ssd.report.pieces import Figure
@@ -146,16 +145,4 @@ def draw_found(finder: Assessment, other: Assessment) -> tuple[list[Figure], int
     boxes = truths.boxes[rows]
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
     chosen = rows[areas.argsort(descending=True, stable=True)][:MOST].tolist()
-    return [draw(lacking(truths, row), other) for row in chosen], len(rows)
-
-
-def lacking(truths: TruthColumns, row: int) -> Example:
-    return Example(
-        kind="missed",
-        image=int(truths.images[row]),
-        label=None,
-        score=None,
-        box=None,
-        truth_label=int(truths.labels[row]),
-        truth_box=truths.boxes[row].tolist(),
-    )
+    return [draw(missed_example(truths, row), other) for row in chosen], len(rows)
