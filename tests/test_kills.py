@@ -16,7 +16,7 @@ from verbs import SMALL, metrics, results, run
 
 from ssd.weights.checkpoints import read_checkpoint
 
-STEPS = 60
+STEPS = 90
 WORDS = [
     *SMALL,
     "augmentation=ssd",
