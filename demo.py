@@ -42,7 +42,9 @@ class Seen(NamedTuple):
 def demo(cfg: DictConfig) -> None:
     # here, so that --help and tab completion need not wait for torch
     from ssd.detector import load
+    from ssd.devices import find_device, find_precision
     from ssd.memory import keep_freed_memory
+    from ssd.weights.checkpoints import find_checkpoint
 
     if not 0 <= cfg.score <= 1:
         raise ConfigError(f"score={cfg.score}: must be from 0 to 1")
@@ -53,10 +55,21 @@ def demo(cfg: DictConfig) -> None:
             f"no run below {', '.join(map(str, runs))} has a checkpoint; train one, or give "
             "checkpoint=RUN"
         )
-    detector = lru_cache(LOADED)(partial(load, device=cfg.device, precision=str(cfg.precision)))
-    first = detector(offered()[0])
-    if cfg.keep_memory and first.device.type == "cpu":
+    device = find_device(str(cfg.device))
+    precision = find_precision(str(cfg.precision), device.type)
+    if cfg.checkpoint is not None:
+        load(cfg.checkpoint, str(device), precision)  # a mistake is said before there is a page
+    if cfg.keep_memory and device.type == "cpu":
         keep_freed_memory()
+
+    @lru_cache(LOADED)
+    def loaded(file: Path, written: float) -> Any:
+        return load(file, str(device), precision)
+
+    def detector(given: str) -> Any:
+        file = find_checkpoint(Path(given).expanduser())
+        return loaded(file, changed(file))  # a run that is training has a new best now and then
+
     with tempfile.TemporaryDirectory(prefix="ssd_demo_") as folder:
         # gradio reads them as it is imported; what is dropped on the page is gone with the command
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
@@ -65,10 +78,23 @@ def demo(cfg: DictConfig) -> None:
 
 def checkpoints(given: str | None, runs: list[Path]) -> list[str]:
     """What can be chosen: the one that was given, then the run folders with the newest first."""
-    files = {file for folder in runs for file in folder.glob("**/checkpoints/*.ckpt")}
-    times = {file: file.stat().st_mtime for file in files}
+    files = {
+        file
+        for folder in runs
+        for name in ("best", "last")  # which find_checkpoint takes
+        for file in folder.glob(f"**/checkpoints/{name}.ckpt")
+    }
+    times = {file: changed(file) for file in files}
     folders = [str(file.parent.parent) for file in sorted(files, key=times.get, reverse=True)]
     return [*dict.fromkeys([given, *folders] if given else folders)]
+
+
+def changed(file: Path) -> float:
+    """When a file was written; 0 where a run that is still training has just taken it away."""
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def serve(page: "gradio.Blocks", host: str, port: int | None) -> None:
@@ -125,10 +151,13 @@ def build_page(
                 said = gradio.Textbox(EMPTY, show_label=False, container=False)
         table = gradio.Dataframe(headers=HEAD, interactive=False, label="Boxes, in pixels")
         shown = {"inputs": [picture, seen, threshold], "outputs": [drawing, said, table]}
-        # a model's first look may take seconds: what was found before must not stand there
-        gradio.on(
-            [picture.change, choice.change], look, [picture, choice], seen, api_name="look"
-        ).then(show, **shown, api_name="show")
+        # what was found before must not stand there while a first look takes its seconds
+        clear = gradio.on(
+            [picture.change, choice.change], lambda: (None, *nothing()), None,
+            [seen, drawing, said, table], show_progress="hidden", api_name=False,
+        )  # fmt: skip
+        looked = clear.then(look, [picture, choice], seen, api_name="look")
+        looked.success(show, **shown, api_name="show")
         threshold.change(
             show, **shown, trigger_mode="always_last", show_progress="hidden", api_name=False
         )
@@ -157,13 +186,17 @@ def look_at(
         raise gradio.Error(cli.one_line(error), print_exception=False) from error
 
 
+def nothing() -> tuple[None, str, list[list[Any]]]:
+    return None, EMPTY, []
+
+
 def show(picture: str | None, seen: Seen | None, score: float) -> tuple[Any, str, list[list[Any]]]:
     """The picture with its boxes of `score` and more, a line about them, and their table."""
     from ssd.data.pictures import pixels_of
     from ssd.report.drawing import draw_boxes
 
     if picture is None or seen is None:
-        return None, EMPTY, []
+        return nothing()
     found = seen.found
     kept = found["scores"] >= score
     boxes, scores, labels = (found[name][kept] for name in ("boxes", "scores", "labels"))

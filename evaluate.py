@@ -29,7 +29,10 @@ def evaluate(cfg: DictConfig) -> None:
     from ssd.weights.loading import load_checkpoint
 
     cli.at_least(cfg, {"bootstrap": 0})
-    paths = [find_checkpoint(Path(given).expanduser()) for given in one_or_two(cfg.checkpoint)]
+    given = one_or_two(cfg.checkpoint)
+    if len(given) == 2 and not cfg.report:
+        raise ConfigError("report=false: the comparison of two checkpoints is its report")
+    paths = [find_checkpoint(Path(one).expanduser()) for one in given]
     checkpoints = [load_checkpoint(path) for path in paths]
     check_classes(paths, [checkpoint["ssd"]["classes"] for checkpoint in checkpoints])
     trainer = make(
@@ -127,12 +130,15 @@ def write(
     run_dir = Path(cfg.run_dir)
     folders = [run_dir] if len(names) == 1 else [run_dir / name for name in names]
     found = [write_one(cfg, *each) for each in zip(folders, names, modules, about, strict=True)]
-    if cfg.report and len(found) == 2:
+    if len(found) == 2:
         write_json(run_dir / "results.json", difference_results(*found), indent=1)
         write_comparison(run_dir, *found)
-        log.info("\n".join(verdicts(*found)))
+        for line in verdicts(*found):
+            log.info("%s", line)
     if cfg.report:
         log.info("report: %s", run_dir / PAGE)
+    else:
+        (run_dir / PAGE).unlink(missing_ok=True)  # an earlier one says other numbers
 
 
 def write_one(cfg: DictConfig, folder: Path, name: str, module: Any, about: dict[str, Any]) -> Any:

@@ -106,7 +106,7 @@ def test_the_best_threshold_has_the_greatest_f1() -> None:
     places = [(0, SQUARE), (1, SQUARE), (2, ELSEWHERE), (3, SQUARE)]
     found = detections(*[(image, 1, 0.9 - i / 10, box) for i, (image, box) in enumerate(places)])
     (best,) = best_thresholds(precision_recall(true, found, 2, 0.5))
-    assert best == pytest.approx({"threshold": 0.6, "precision": 0.75, "recall": 0.75, "f1": 0.75})
+    assert best == pytest.approx({"threshold": 0.3, "precision": 0.75, "recall": 0.75, "f1": 0.75})
 
 
 def test_equal_scores_are_kept_together() -> None:
@@ -114,7 +114,7 @@ def test_equal_scores_are_kept_together() -> None:
     true = truths((0, 1, SQUARE, False))
     found = detections((0, 1, 0.5, SQUARE), *[(1, 1, 0.5, SQUARE)] * 3)
     (best,) = best_thresholds(precision_recall(true, found, 2, 0.5))
-    assert best == pytest.approx({"threshold": 0.5, "precision": 1 / 4, "recall": 1, "f1": 2 / 5})
+    assert best == pytest.approx({"threshold": 0.25, "precision": 1 / 4, "recall": 1, "f1": 2 / 5})
 
 
 def test_of_thresholds_that_do_equally_well_the_highest_is_the_best() -> None:
@@ -123,7 +123,7 @@ def test_of_thresholds_that_do_equally_well_the_highest_is_the_best() -> None:
     rows = [(0, 0.9, SQUARE), (2, 0.8, SQUARE), (2, 0.7, SQUARE), (1, 0.6, SQUARE)]
     found = detections(*[(image, 1, score, box) for image, score, box in rows])
     (best,) = best_thresholds(precision_recall(true, found, 2, 0.5))
-    assert (best["threshold"], best["f1"]) == pytest.approx((0.9, 2 / 3))
+    assert (best["threshold"], best["f1"]) == pytest.approx((0.85, 2 / 3))
 
 
 def test_without_truths_or_anything_right_there_is_no_best_threshold() -> None:

@@ -109,7 +109,10 @@ def verdict(found: Difference, first: Assessment, second: Assessment) -> str:
     better, worse = (second, first) if value > 0 else (first, second)
     lead = f"{better.name} is better than {worse.name} by {number(abs(value))}"
     sure = "that is not the choice" if mood(found) else "that may be the choice"
-    return f"{lead}, and {sure} of the {images} images: {interval(found)}"
+    ends = sorted(
+        abs(value) / value * found[end] for end in ("low", "high")
+    )  # of better less worse
+    return f"{lead}, and {sure} of the {images} images: 95% {signed(ends[0])} to {signed(ends[1])}"
 
 
 def scores(first: Assessment, second: Assessment, drawn: Mapping[str, Chart]) -> Iterator[str]:

@@ -137,9 +137,9 @@ def errors(found: Assessment, drawn: Mapping[str, Chart]) -> Iterator[str]:
     counted = table(["error", "how many", "mAP@.50 that it costs"], rows)
     yield halves(shown(drawn, "errors"), counted)
     yield (
-        '<p class="soft">Errors as TIDE has them (Bolya et al., ECCV 2020), of all detections, '
-        f"whatever their score; its mAP@.50 is {number(costs['ap_50'])}. The costs do not add up: "
-        "to mend one kind uncovers another.</p>"
+        '<p class="soft">Errors as TIDE has them (Bolya et al., ECCV 2020), of the best 100 '
+        f"detections of each image, whatever their score; its mAP@.50 is {number(costs['ap_50'])}. "
+        "The costs do not add up: to mend one kind uncovers another.</p>"
     )
     rows = confusions(found)
     often = table(["truth", "taken for", "how often"], rows) if rows else empty("None.")
