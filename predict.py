@@ -25,6 +25,8 @@ NAMED = 10  # classes and unreadable pictures on the screen; results.json names 
 @cli.one_line_errors
 def predict(cfg: DictConfig) -> None:
     # here, so that --help and tab completion need not wait for torch
+    import torch
+
     from ssd.detector import load, output
     from ssd.detector.sources import find_sources
     from ssd.memory import keep_freed_memory
@@ -38,8 +40,11 @@ def predict(cfg: DictConfig) -> None:
     chosen = cli.plain(cfg)
     options = detector.options(**{key: chosen[key] for key in OPTIONS})
     check_formats(formats, sources.names, detector.classes, sources.video)
-    if cfg.keep_memory and detector.device.type == "cpu":
-        keep_freed_memory()
+    if detector.device.type == "cpu":
+        # more threads than cores wait for each other, spinning: ten times slower on two cores
+        torch.set_num_threads(max(1, torch.get_num_threads() - cfg.num_workers))
+        if cfg.keep_memory:
+            keep_freed_memory()
     output.begin(folder)
     start = time.monotonic()
     drawings = folder / output.PICTURES if cfg.draw else None
