@@ -103,13 +103,16 @@ def gather(cfg: DictConfig, path: Path, described: dict[str, Any]) -> tuple[Any,
     for stage in {cfg.split, "train"} if cfg.int8 else {cfg.split}:
         if not data.annotations[stage].ids:
             raise ConfigError(f"the data set has no images of the {stage} split")
-    if cfg.int8 and not len(data.annotations[cfg.split].labels):
-        raise ConfigError(f"split={cfg.split} holds no objects; int8 is held to its mAP")
     datasets = {stage: data.dataset(stage, training=False) for stage in (cfg.split, "train")}
     with progress("pictures") as show:
         compared = pictures_of_dataset(datasets[cfg.split], cfg.pictures, show)
         if not cfg.int8:
             return compared, None
+        if compared.annotations.difficult.all():  # true of none
+            raise ConfigError(
+                f"int8 is held to its mAP, and pictures={cfg.pictures} of split={cfg.split} hold "
+                "no objects but difficult ones; give more pictures, or another split"
+            )
         return compared, pictures_of_dataset(datasets["train"], cfg.calibration_images, show)
 
 

@@ -12,6 +12,7 @@ from networks import make_network
 from PIL import Image
 from torch import Tensor
 from verbs import run
+from voc import annotation, write_annotation, write_voc
 
 from ssd.data.images.reading import read_image
 from ssd.data.transforms import resize
@@ -215,6 +216,22 @@ def test_a_mistake_is_one_line(
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("error: ")
     assert said in last
+
+
+@pytest.mark.parametrize("difficult", [False, True])
+def test_int8_is_refused_where_its_pictures_have_no_map(
+    trained: Path, tmp_path: Path, difficult: bool, capsys: pytest.CaptureFixture
+) -> None:
+    first = [("cat", 8, 5, 32, 34)] if difficult else []
+    dog = [("dog", 33, 8, 57, 37)]
+    root = write_voc(
+        tmp_path / "voc", {"train": {"other": dog}, "test": {"a": first, "longer": dog}}
+    )
+    write_annotation(root, "a", annotation(first, difficult="1"))
+    words = ["data=voc", f"data.root={root}", "int8=true", "pictures=1"]
+    assert export(trained, tmp_path / "run", *words) == 2
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("error: int8 is held to its mAP, and pictures=1 of split=test")
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", None], ids=["empty", "text", "weights"])
