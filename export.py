@@ -37,6 +37,8 @@ def export(cfg: DictConfig) -> Path:
     detecting = {**described["detecting"], **wanted}
     check_options(cfg.format, cfg.nms, cfg.int8, cfg.opset, cfg.batch_size, detecting)
     target = target_file(cfg.output, cfg.run_dir, cfg.format, cfg.int8)
+    runner = cfg.format == "onnx" and cfg.nms
+    sidecar.check_replaceable(target, runner)
     network = build_network(checkpoint)
     compared, calibration = gather(cfg, path, described)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
@@ -68,7 +70,7 @@ def export(cfg: DictConfig) -> Path:
             step=checkpoint["global_step"],
             compared_with_pytorch=found,
         )
-        sidecar.place(made, about, runner=cfg.format == "onnx" and cfg.nms, target=target)
+        sidecar.place(made, about, runner, target=target)
     return target
 
 

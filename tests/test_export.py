@@ -16,8 +16,10 @@ from voc import annotation, write_annotation, write_voc
 
 from ssd.data.images.reading import read_image
 from ssd.data.transforms import resize
+from ssd.errors import ConfigError
 from ssd.export.pictures import batches, spread
 from ssd.export.running import open_onnx, open_torch_export, run_network
+from ssd.export.sidecar import beside, check_replaceable
 from ssd.export.writing import write_onnx_head
 from ssd.weights.checkpoints import build_network, read_checkpoint
 
@@ -33,7 +35,7 @@ def export(trained: Path, folder: Path, *words: str) -> int:
 
 
 def sidecar(file: Path) -> dict:
-    return json.loads(file.with_suffix(".json").read_text())
+    return json.loads(file.with_name(f"{file.name}.json").read_text())
 
 
 def noise(images: int) -> Tensor:
@@ -99,7 +101,7 @@ def test_a_sidecar_says_what_the_file_is(trained: Path, exported: Path) -> None:
 
 def test_nothing_else_is_left(exported: Path) -> None:
     names = {path.name for path in exported.parent.iterdir()}
-    assert names == {".hydra", "export.log", "detector.onnx", "detector.json", "run_onnx.py"}
+    assert names == {".hydra", "export.log", "detector.onnx", "detector.onnx.json", "run_onnx.py"}
 
 
 def test_the_last_line_is_the_file(exported: Path) -> None:
@@ -165,11 +167,36 @@ def test_an_export_too_far_from_pytorch_leaves_what_was_there(
 ) -> None:
     file = tmp_path / "cats.pt2"
     file.write_text("of before")
+    (tmp_path / "cats.pt2.json").write_text('{"sidecar": 1}')  # an export's
     words = [*words, "format=torch_export", "nms=false", f"output={file}"]
     assert export(trained, tmp_path / "run", *words) == 1
-    assert {path.name for path in tmp_path.iterdir()} == {file.name, "run"}
+    assert {path.name for path in tmp_path.iterdir()} == {file.name, "cats.pt2.json", "run"}
     assert file.read_text() == "of before"
     assert capsys.readouterr().out.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize("name", ["cats.onnx", "cats.onnx.json", "run_onnx.py"])
+def test_what_no_export_wrote_is_not_overwritten(
+    trained: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / name).write_text("{}")
+    assert export(trained, tmp_path / "run", f"output={tmp_path / 'cats.onnx'}") == 2
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert f"would overwrite {tmp_path / name}, which no export wrote" in last
+    assert (tmp_path / name).read_text() == "{}"
+
+
+def test_an_export_may_be_replaced(exported: Path) -> None:
+    check_replaceable(exported, runner=True)
+
+
+def test_an_export_stands_for_no_file_of_another_format(exported: Path, tmp_path: Path) -> None:
+    for path in (exported, beside(exported)):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    theirs = tmp_path / "detector.pt2"
+    theirs.write_text("a person's")
+    with pytest.raises(ConfigError, match=r"detector\.pt2, which no export wrote"):
+        check_replaceable(theirs, runner=False)
 
 
 def test_a_lone_checkpoint_is_compared_on_pictures(

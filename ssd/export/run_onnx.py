@@ -33,7 +33,7 @@ def read(path: Path) -> Image.Image:
 class Detector:
     def __init__(self, path: Path) -> None:
         """path: the ONNX file; its JSON file lies beside it."""
-        about = json.loads(path.with_suffix(".json").read_text())
+        about = json.loads(path.with_name(f"{path.name}.json").read_text())
         if about["outputs"][0]["name"] != "boxes":
             raise ValueError(f"{path} gives the raw head; export with nms=true")
         self.classes, self.size = about["classes"], tuple(reversed(about["image_size"]))
