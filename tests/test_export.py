@@ -1,6 +1,7 @@
 """Exports as a user makes and runs them."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -341,10 +342,26 @@ def test_the_runner_needs_no_more_than_it_says(
         assert [float(value) for value in row[3:]] == pytest.approx(box, abs=0.2)
         assert float(row[2]) == pytest.approx(scores[0].item(), abs=0.01)
     before, after = (
-        np.asarray(Image.open(path)) for path in (pictures[0], tmp_path / "drawn/t.png")
+        np.asarray(Image.open(path)) for path in (pictures[0], tmp_path / "drawn/t.png.png")
     )
     assert before.shape == after.shape
     assert (before != after).any()
+
+
+def test_the_runner_draws_every_picture_to_a_file_of_its_own(
+    root: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = Image.open(root / "JPEGImages" / "t.png")
+    given = [tmp_path / name for name in ("a/t.png", "b/t.png", "a/t.bmp", "b/t.png.2")]
+    for path in given:
+        path.parent.mkdir(exist_ok=True)
+        picture.save(path, format="png")
+    words = ["run_onnx.py", exported, *given, "--output", tmp_path / "drawn"]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(str(exported.with_name("run_onnx.py")), run_name="__main__")
+    names = {path.name for path in (tmp_path / "drawn").iterdir()}
+    assert names == {"t.png.png", "t.png.2.png", "t.bmp.png", "t.png.2.4.png"}
 
 
 def test_the_runner_is_under_a_hundred_lines(exported: Path) -> None:
