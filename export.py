@@ -37,6 +37,8 @@ def export(cfg: DictConfig) -> Path:
     detecting = {**described["detecting"], **wanted}
     check_options(cfg.format, cfg.nms, cfg.int8, cfg.opset, cfg.batch_size, detecting)
     target = target_file(cfg.output, cfg.run_dir, cfg.format, cfg.int8)
+    runner = cfg.format == "onnx" and cfg.nms
+    sidecar.check_replaceable(target, runner)
     network = build_network(checkpoint)
     compared, calibration = gather(cfg, path, described)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
@@ -68,7 +70,7 @@ def export(cfg: DictConfig) -> Path:
             step=checkpoint["global_step"],
             compared_with_pytorch=found,
         )
-        sidecar.place(made, about, runner=cfg.format == "onnx" and cfg.nms, target=target)
+        sidecar.place(made, about, runner, target=target)
     return target
 
 
@@ -103,13 +105,16 @@ def gather(cfg: DictConfig, path: Path, described: dict[str, Any]) -> tuple[Any,
     for stage in {cfg.split, "train"} if cfg.int8 else {cfg.split}:
         if not data.annotations[stage].ids:
             raise ConfigError(f"the data set has no images of the {stage} split")
-    if cfg.int8 and not len(data.annotations[cfg.split].labels):
-        raise ConfigError(f"split={cfg.split} holds no objects; int8 is held to its mAP")
     datasets = {stage: data.dataset(stage, training=False) for stage in (cfg.split, "train")}
     with progress("pictures") as show:
         compared = pictures_of_dataset(datasets[cfg.split], cfg.pictures, show)
         if not cfg.int8:
             return compared, None
+        if compared.annotations.difficult.all():  # true of none
+            raise ConfigError(
+                f"int8 is held to its mAP, and pictures={cfg.pictures} of split={cfg.split} hold "
+                "no objects but difficult ones; give more pictures, or another split"
+            )
         return compared, pictures_of_dataset(datasets["train"], cfg.calibration_images, show)
 
 

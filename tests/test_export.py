@@ -1,6 +1,7 @@
 """Exports as a user makes and runs them."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,14 @@ from networks import make_network
 from PIL import Image
 from torch import Tensor
 from verbs import run
+from voc import annotation, write_annotation, write_voc
 
 from ssd.data.images.reading import read_image
 from ssd.data.transforms import resize
+from ssd.errors import ConfigError
 from ssd.export.pictures import batches, spread
 from ssd.export.running import open_onnx, open_torch_export, run_network
+from ssd.export.sidecar import beside, check_replaceable
 from ssd.export.writing import write_onnx_head
 from ssd.weights.checkpoints import build_network, read_checkpoint
 
@@ -32,7 +36,7 @@ def export(trained: Path, folder: Path, *words: str) -> int:
 
 
 def sidecar(file: Path) -> dict:
-    return json.loads(file.with_suffix(".json").read_text())
+    return json.loads(file.with_name(f"{file.name}.json").read_text())
 
 
 def noise(images: int) -> Tensor:
@@ -98,7 +102,7 @@ def test_a_sidecar_says_what_the_file_is(trained: Path, exported: Path) -> None:
 
 def test_nothing_else_is_left(exported: Path) -> None:
     names = {path.name for path in exported.parent.iterdir()}
-    assert names == {".hydra", "export.log", "detector.onnx", "detector.json", "run_onnx.py"}
+    assert names == {".hydra", "export.log", "detector.onnx", "detector.onnx.json", "run_onnx.py"}
 
 
 def test_the_last_line_is_the_file(exported: Path) -> None:
@@ -164,11 +168,36 @@ def test_an_export_too_far_from_pytorch_leaves_what_was_there(
 ) -> None:
     file = tmp_path / "cats.pt2"
     file.write_text("of before")
+    (tmp_path / "cats.pt2.json").write_text('{"sidecar": 1}')  # an export's
     words = [*words, "format=torch_export", "nms=false", f"output={file}"]
     assert export(trained, tmp_path / "run", *words) == 1
-    assert {path.name for path in tmp_path.iterdir()} == {file.name, "run"}
+    assert {path.name for path in tmp_path.iterdir()} == {file.name, "cats.pt2.json", "run"}
     assert file.read_text() == "of before"
     assert capsys.readouterr().out.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize("name", ["cats.onnx", "cats.onnx.json", "run_onnx.py"])
+def test_what_no_export_wrote_is_not_overwritten(
+    trained: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / name).write_text("{}")
+    assert export(trained, tmp_path / "run", f"output={tmp_path / 'cats.onnx'}") == 2
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert f"would overwrite {tmp_path / name}, which no export wrote" in last
+    assert (tmp_path / name).read_text() == "{}"
+
+
+def test_an_export_may_be_replaced(exported: Path) -> None:
+    check_replaceable(exported, runner=True)
+
+
+def test_an_export_stands_for_no_file_of_another_format(exported: Path, tmp_path: Path) -> None:
+    for path in (exported, beside(exported)):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    theirs = tmp_path / "detector.pt2"
+    theirs.write_text("a person's")
+    with pytest.raises(ConfigError, match=r"detector\.pt2, which no export wrote"):
+        check_replaceable(theirs, runner=False)
 
 
 def test_a_lone_checkpoint_is_compared_on_pictures(
@@ -195,6 +224,12 @@ def test_a_lone_checkpoint_is_compared_on_pictures(
         (["split=tst"], 2, "split=tst"),
         (["source=nowhere"], 2, "source=nowhere"),
         (["source=cats.jpg", "int8=true"], 2, "source=cats.jpg"),
+        (["detecting.iou_threshold=-1"], 2, "detecting.iou_threshold=-1: give a number from 0 to"),
+        (["detecting.score_threshold=-0.5"], 2, "detecting.score_threshold=-0.5"),
+        (["detecting.score_threshold=1.5"], 2, "detecting.score_threshold=1.5"),
+        (["detecting.detections_per_image=0"], 2, "detecting.detections_per_image=0"),
+        (["detecting.detections_per_image=2.5"], 2, "detections_per_image=2.5: give a whole"),
+        (["detecting.candidates_per_class=0", "nms=false"], 2, "detecting.candidates_per_class=0"),
         (["detecting.union_margin=1e-5"], 2, "nms=false"),
         (["checkpoint=nowhere.ckpt"], 1, "nowhere.ckpt"),
     ],
@@ -215,6 +250,22 @@ def test_a_mistake_is_one_line(
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("error: ")
     assert said in last
+
+
+@pytest.mark.parametrize("difficult", [False, True])
+def test_int8_is_refused_where_its_pictures_have_no_map(
+    trained: Path, tmp_path: Path, difficult: bool, capsys: pytest.CaptureFixture
+) -> None:
+    first = [("cat", 8, 5, 32, 34)] if difficult else []
+    dog = [("dog", 33, 8, 57, 37)]
+    root = write_voc(
+        tmp_path / "voc", {"train": {"other": dog}, "test": {"a": first, "longer": dog}}
+    )
+    write_annotation(root, "a", annotation(first, difficult="1"))
+    words = ["data=voc", f"data.root={root}", "int8=true", "pictures=1"]
+    assert export(trained, tmp_path / "run", *words) == 2
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("error: int8 is held to its mAP, and pictures=1 of split=test")
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", None], ids=["empty", "text", "weights"])
@@ -291,10 +342,26 @@ def test_the_runner_needs_no_more_than_it_says(
         assert [float(value) for value in row[3:]] == pytest.approx(box, abs=0.2)
         assert float(row[2]) == pytest.approx(scores[0].item(), abs=0.01)
     before, after = (
-        np.asarray(Image.open(path)) for path in (pictures[0], tmp_path / "drawn/t.png")
+        np.asarray(Image.open(path)) for path in (pictures[0], tmp_path / "drawn/t.png.png")
     )
     assert before.shape == after.shape
     assert (before != after).any()
+
+
+def test_the_runner_draws_every_picture_to_a_file_of_its_own(
+    root: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = Image.open(root / "JPEGImages" / "t.png")
+    given = [tmp_path / name for name in ("a/t.png", "b/t.png", "a/t.bmp", "b/t.png.2")]
+    for path in given:
+        path.parent.mkdir(exist_ok=True)
+        picture.save(path, format="png")
+    words = ["run_onnx.py", exported, *given, "--output", tmp_path / "drawn"]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(str(exported.with_name("run_onnx.py")), run_name="__main__")
+    names = {path.name for path in (tmp_path / "drawn").iterdir()}
+    assert names == {"t.png.png", "t.png.2.png", "t.bmp.png", "t.png.2.4.png"}
 
 
 def test_the_runner_is_under_a_hundred_lines(exported: Path) -> None:

@@ -30,6 +30,7 @@ def check_options(
         raise ConfigError(f"opset={opset}: give {OPSETS.start} to {OPSETS.stop - 1}")
     if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
         raise ConfigError(f"batch_size={batch_size}: give a number from 1, or null for any")
+    check_detecting(detecting)
     if nms and detecting.get("union_margin"):
         raise ConfigError(
             f"this checkpoint's detection adds detecting.union_margin={detecting['union_margin']} "
@@ -39,6 +40,17 @@ def check_options(
     if format == "onnx":
         for package in PACKAGES:
             importlib.import_module(package)
+
+
+def check_detecting(detecting: dict[str, Any]) -> None:
+    """detecting: as above"""
+    for key in ("score_threshold", "iou_threshold"):
+        value = detecting[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ConfigError(f"detecting.{key}={value}: give a number from 0 to 1")
+    for key in ("candidates_per_class", "detections_per_image"):
+        if type(detecting[key]) is not int or detecting[key] < 1:
+            raise ConfigError(f"detecting.{key}={detecting[key]}: give a whole number from 1")
 
 
 def target_file(output: str | None, run_dir: str, format: str, int8: bool) -> Path:

@@ -2,8 +2,7 @@
 
     python run_onnx.py detector.onnx PICTURE [PICTURE ...] [--score 0.5] [--output DIR]
 
-Prints a line of CSV for each object, its box in pixels of the picture, and writes each picture with
-its boxes to DIR.
+Prints a line of CSV for each object, its box in pixels, and draws each picture to DIR/PICTURE.png.
 """
 
 import argparse
@@ -33,7 +32,7 @@ def read(path: Path) -> Image.Image:
 class Detector:
     def __init__(self, path: Path) -> None:
         """path: the ONNX file; its JSON file lies beside it."""
-        about = json.loads(path.with_suffix(".json").read_text())
+        about = json.loads(path.with_name(f"{path.name}.json").read_text())
         if about["outputs"][0]["name"] != "boxes":
             raise ValueError(f"{path} gives the raw head; export with nms=true")
         self.classes, self.size = about["classes"], tuple(reversed(about["image_size"]))
@@ -45,8 +44,7 @@ class Detector:
         """Boxes (N, 4) x1, y1, x2, y2 in pixels of the picture, scores (N,), labels (N,) from 1."""
         pixels = np.asarray(picture.resize(self.size, Image.Resampling.BILINEAR))
         images = np.repeat(pixels.transpose(2, 0, 1)[None], self.batch, axis=0)
-        found = self.session.run(["boxes", "scores", "labels"], {self.input: images})
-        boxes, scores, labels = (column[0] for column in found)
+        boxes, scores, labels = (one[0] for one in self.session.run(None, {self.input: images}))
         keep = (labels > 0) & (scores >= score)
         return boxes[keep] * (picture.size * 2), scores[keep], labels[keep]
 
@@ -72,10 +70,9 @@ def main() -> int:
     try:
         detector = Detector(given.model)
     except Exception as error:  # onnxruntime's own have no class in common
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        sys.exit(f"error: {error}")
     given.output.mkdir(parents=True, exist_ok=True)
-    rows, failed = csv.writer(sys.stdout), 0
+    rows, failed, drawn = csv.writer(sys.stdout), 0, set()
     rows.writerow(["picture", "class", "score", "x1", "y1", "x2", "y2"])
     for path in given.pictures:
         try:
@@ -90,7 +87,11 @@ def main() -> int:
             rows.writerow([path, name, f"{score:.4f}", *(f"{side:.1f}" for side in box)])
         texts = [f"{name} {score:.2f}" for name, score in zip(names, scores, strict=True)]
         draw(picture, boxes, texts, labels)
-        picture.save(given.output / f"{path.stem}.png")
+        file = path.name
+        while file in drawn:  # of another folder
+            file = f"{file}.{len(drawn) + 1}"
+        drawn.add(file)
+        picture.save(given.output / f"{file}.png")
     return failed
 
 

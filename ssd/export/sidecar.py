@@ -1,6 +1,7 @@
 """What lies beside an export and says what it is, and the program that runs it."""
 
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ssd.errors import ConfigError
 from ssd.export.options import PACKAGES
 from ssd.export.writing import BATCH, INPUT
 from ssd.report.results import installed, write_json
@@ -67,12 +69,48 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def beside(target: Path) -> Path:
+    """Where the sidecar of a file lies."""
+    return target.with_name(f"{target.name}.json")
+
+
+def check_replaceable(target: Path, runner: bool) -> None:
+    """Refuse to write over what no export wrote. runner: whether one is written"""
+    ours = is_sidecar(beside(target))
+    files = {target: ours, beside(target): ours}
+    if runner:
+        files[target.with_name(RUNNER)] = is_runner(target.with_name(RUNNER))
+    for path, replaceable in files.items():
+        if path.exists() and not replaceable:
+            raise ConfigError(
+                f"output={target} would overwrite {path}, which no export wrote; move it away, or "
+                "give output= in another folder"
+            )
+
+
+def is_sidecar(path: Path) -> bool:
+    try:
+        said = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and "sidecar" in said
+
+
+def is_runner(path: Path) -> bool:
+    """Also one of before or after this release, by the first line."""
+    try:
+        first = path.read_text().partition("\n")[0]
+    except (OSError, ValueError):
+        return False
+    return first == Path(__file__).with_name(RUNNER).read_text().partition("\n")[0]
+
+
 def place(made: Path, sidecar: dict[str, Any], runner: bool, target: Path) -> None:
     """The file, its sidecar and its runner, each of them whole; the file comes last."""
-    beside = made.parent / "sidecar.json"
-    write_json(beside, sidecar, indent=1)
+    about = made.parent / "sidecar.json"
+    write_json(about, sidecar, indent=1)
     if runner:
         shutil.copyfile(Path(__file__).with_name(RUNNER), made.parent / RUNNER)
         os.replace(made.parent / RUNNER, target.with_name(RUNNER))
-    os.replace(beside, target.with_suffix(".json"))
+    os.replace(about, beside(target))
     os.replace(made, target)
