@@ -230,3 +230,27 @@ def test_tiles_flip_and_agnostic_nms_work_together(
 def test_a_glob_chooses_pictures(trained: Path, pictures: Path, tmp_path: Path) -> None:
     assert predict(trained, f"{pictures}/?.png", tmp_path / "out") == 0
     assert results(tmp_path / "out")["images"] == 2
+
+
+def test_the_output_may_not_lie_where_a_glob_would_find_it(
+    trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (pictures / "below").mkdir()
+    shutil.copy(pictures / "t.png", pictures / "below")
+    assert predict(trained, f"{pictures}/b*/*.png", pictures / "g") == 2
+    assert predict(trained, f"{pictures}/**/t.png", pictures / "below" / "g") == 2
+    assert "give output= another folder" in capsys.readouterr().out
+    assert predict(trained, f"{pictures}/t.png", pictures / "one", "formats=[]") == 0
+
+
+def test_what_is_not_taken_is_counted(
+    trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for name in ("a.mp4", "b.MOV", "c.heic", "notes.txt"):
+        (pictures / name).write_text("")
+    assert predict(trained, pictures, tmp_path / "out", "draw=false") == 0
+    printed = capsys.readouterr().out
+    assert "videos (2)" in printed
+    assert "not read (1): .heic" in printed
+    assert predict(trained, f"{pictures}/*.mp4", tmp_path / "other") == 2
+    assert "each is given alone" in capsys.readouterr().out

@@ -18,9 +18,7 @@ VERB = "predict"  # in results.json, what wrote it
 
 def check_output(folder: Path, sources: Sources, source: str, overwrite: bool) -> None:
     """Refuse a folder whose files would be lost, or be pictures of the next run."""
-    if Path(source).expanduser().is_dir() and folder.resolve().is_relative_to(
-        sources.base.resolve()
-    ):
+    if sources.grown and folder.resolve().is_relative_to(sources.grown.resolve()):
         raise ConfigError(
             f"output={folder}: lies in source={source}, whose pictures the drawn ones would be in "
             "the next run; give output= another folder"
