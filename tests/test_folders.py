@@ -61,6 +61,9 @@ def test_a_glob_counts_a_file_once_that_links_lead_to(
         for number in range(2):
             (root / name / f"link{number}").symlink_to(root / target)
     assert found(f"{root}/{pattern}", root) == ["sub/deep/c.webp"]
+    other = root.parent / f"{root.name}_link"
+    other.symlink_to(root)
+    assert found(f"{other}/{pattern}", other) == ["sub/deep/c.webp"]
 
 
 @pytest.mark.parametrize(

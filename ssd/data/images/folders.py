@@ -38,7 +38,7 @@ def files_of(source: str | Path) -> list[Path]:
     else:
         found = map(Path, sorted(glob.iglob(str(path))))
         files = [file for file in found if file.name[0] != "." and file.is_file()]
-    return each_once(files)
+    return each_once(files, base)
 
 
 def glob_base(pattern: Path) -> Path:
@@ -55,14 +55,15 @@ def matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     return fnmatch.fnmatch(parts[0], pattern[0]) and matches(parts[1:], pattern[1:])
 
 
-def each_once(files: list[Path]) -> list[Path]:
+def each_once(files: list[Path], base: Path) -> list[Path]:
     """Without those that are others by links, as the folders that annotations link are."""
     real = [os.path.realpath(file) for file in files]
-    homes = [os.path.realpath(file.parent) == os.path.abspath(file.parent) for file in files]
+    top = os.path.realpath(base)
+    homes = [os.path.join(top, file.relative_to(base)) for file in files]
     chosen: dict[str, Path] = {}
-    for file, where, home in zip(files, real, homes, strict=True):
-        if home or where not in chosen:
-            chosen[where] = file
+    for file, to, home in zip(files, real, homes, strict=True):
+        if to == home or to not in chosen:
+            chosen[to] = file
     kept = set(chosen.values())
     if len(kept) < len(files):
         log.info("left out %d files that are others by links", len(files) - len(kept))
