@@ -2,6 +2,8 @@
 conf/predict.yaml."""
 
 import logging
+import os
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -34,6 +36,7 @@ def predict(cfg: DictConfig) -> None:
 
     cli.at_least(cfg, {"num_workers": 1})
     folder, formats = Path(cfg.run_dir), list(cfg.formats)
+    output.check_own(folder)
     sources = find_sources(str(cfg.source))
     output.check_output(folder, sources, str(cfg.source), cfg.overwrite)
     detector = load(str(cfg.checkpoint), str(cfg.device), str(cfg.precision))
@@ -48,7 +51,7 @@ def predict(cfg: DictConfig) -> None:
     output.begin(folder)
     start = time.monotonic()
     drawings = folder / output.PICTURES if cfg.draw else None
-    found, unreadable = gather(detector, options, sources, drawings, cfg.num_workers)
+    found, unreadable, undrawn = gather(detector, options, sources, drawings, cfg.num_workers)
     write(folder, formats, found, detector.classes, None if sources.video else sources.base)
     seconds = time.monotonic() - start
     summary = summarised(found, detector.classes, seconds)
@@ -59,31 +62,34 @@ def predict(cfg: DictConfig) -> None:
         "device": str(detector.device),
         "precision": detector.precision,
         "unreadable": unreadable,
+        "undrawn": undrawn,
     }
     output.end(folder, summary | about)
-    tell(summary, unreadable, "frame" if sources.video else "picture")
+    tell(summary, unreadable, undrawn, "frame" if sources.video else "picture")
     if not found:
         cli.end_with(1)
 
 
 def gather(
     detector: Any, options: Any, sources: Any, drawings: Path | None, workers: int
-) -> tuple[list[Any], dict[str, str]]:
-    """What was found in each picture or frame, and why others could not be read, by their names."""
+) -> tuple[list[Any], dict[str, str], dict[str, str]]:
+    """What was found in each picture or frame; why others could not be read, and why some could not
+    be drawn, by their names."""
     from ssd.data.progress import progress
-    from ssd.detector.running import Unreadable, over_files, over_video
+    from ssd.detector.running import Undrawn, Unreadable, over_files, over_video
 
     over = over_video if sources.video else over_files
-    found, unreadable = [], {}
+    found, unreadable, undrawn = [], {}, {}
     with progress("frames" if sources.video else "pictures") as show:
         for one in over(detector, options, sources, drawings, workers, show):
-            if not isinstance(one, Unreadable):
+            if not isinstance(one, Unreadable | Undrawn):
                 found.append(one)
                 continue
-            unreadable[one.name] = one.why
-            if len(unreadable) <= NAMED:
-                log.warning("passed over: %s", one.why)
-    return found, unreadable
+            lost = undrawn if isinstance(one, Undrawn) else unreadable
+            lost[one.name] = one.why
+            if len(lost) <= NAMED:
+                log.warning("%s: %s", "not drawn" if lost is undrawn else "passed over", one.why)
+    return found, unreadable, undrawn
 
 
 def summarised(found: list[Any], classes: list[str], seconds: float) -> dict[str, Any]:
@@ -96,10 +102,14 @@ def summarised(found: list[Any], classes: list[str], seconds: float) -> dict[str
     }
 
 
-def tell(summary: dict[str, Any], unreadable: dict[str, str], what: str) -> None:
+def tell(
+    summary: dict[str, Any], unreadable: dict[str, str], undrawn: dict[str, str], what: str
+) -> None:
     """What was done, in a line or two."""
     if unreadable:
         log.warning("%s could not be read", counted(len(unreadable), what))
+    if undrawn:
+        log.warning("%s could not be drawn", counted(len(undrawn), what))
     counts = Counter({name: count for name, count in summary["detections"].items() if count})
     named = [f"{count} {name}" for name, count in counts.most_common(NAMED)]
     named += [f"{len(counts) - NAMED} classes more"] * (len(counts) > NAMED)
@@ -117,5 +127,15 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
+def at_home(word: str) -> str:
+    """output=~/x as a shell would have it that expands ~ there; else Hydra makes a folder `~`."""
+    key, given, value = word.partition("=")
+    if not given or key not in ("output", "hydra.run.dir"):
+        return word
+    quote = value[:1] if value[:1] in ("'", '"') else ""
+    return f"{key}={quote}{os.path.expanduser(value.removeprefix(quote))}"
+
+
 if __name__ == "__main__":
+    sys.argv[1:] = map(at_home, sys.argv[1:])
     cli.run(predict)

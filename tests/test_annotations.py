@@ -48,6 +48,17 @@ def test_what_was_written_is_recognised(tmp_path: Path, pictures: Path, format: 
     assert format_of(tmp_path / format, AUTO) == format
 
 
+def test_labels_are_found_of_pictures_in_a_folder_called_images(tmp_path: Path) -> None:
+    names = ["a.png", "b/images/deep/a.png", "images/a.png", "images/images/a.png"]
+    pictures = write(tmp_path / "pictures", dict.fromkeys(names))
+    every = [found(n, name, BOXES[: n % 2 + 1]) for n, name in enumerate(names)]
+    annotations.write(tmp_path, ["yolo"], every, CLASSES, pictures)
+    records = read_records(tmp_path / "yolo", "train", "yolo")
+    assert [Path(file).resolve() for file in records.files] == [pictures / name for name in names]
+    assert records.starts.tolist() == [0, 1, 3, 4, 6]
+    assert sorted(path.suffix for path in pictures.rglob("*.*")) == [".png"] * 4
+
+
 def test_voc_counts_from_1_and_names_the_last_pixel(tmp_path: Path, pictures: Path) -> None:
     annotations.write(tmp_path, ["voc"], [found(1, "a.png")], CLASSES, pictures)
     text = (tmp_path / "voc" / "Annotations" / "a.xml").read_text()
@@ -98,6 +109,7 @@ def test_frames_of_a_video_have_numbers_and_times(tmp_path: Path) -> None:
         (["xml"], ["a.png"], False, "xml is none of coco, voc, yolo, csv"),
         (["voc"], ["a.mp4"], True, "give coco or csv"),
         (["yolo"], ["b/a.png", "b/a.jpg"], False, "b/a.png and b/a.jpg are one name"),
+        (["coco", "coco"], ["a.png"], False, "names a format twice"),
         (["csv"], ["a\nb.png"], False, "only coco can hold the name"),
     ],
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from PIL import Image
 from torchmetrics.detection import MeanAveragePrecision
@@ -15,6 +16,7 @@ from verbs import ROOT
 
 import ssd
 from ssd.detector import Detector
+from ssd.detector.options import class_thresholds
 from ssd.errors import ConfigError
 
 
@@ -58,6 +60,14 @@ def test_every_kind_of_image_is_the_same_image(detector: Detector, cat: Path) ->
 def test_one_image_gives_one_answer_and_a_list_a_list(detector: Detector, cat: Path) -> None:
     assert detector.detect([cat])[0]["names"] == ["cat"]
     assert detector.detect([]) == []
+
+
+def test_classes_may_be_called_as_what_is_no_text() -> None:
+    (override,) = OverridesParser.create().parse_overrides(
+        ["score={0:0.3,true:0.4,null:0.5,1.5:0.6}"]
+    )
+    found = class_thresholds(override.value(), ["0", "true", "null", "1.5"])
+    assert found[1:].tolist() == pytest.approx([0.3, 0.4, 0.5, 0.6])
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,10 @@ def test_a_folder_is_its_images_and_those_of_all_folders_below(root: Path) -> No
         ("*", ["a.png", "b.JPG"]),
         ("?.png", ["a.png"]),
         ("**/*.webp", ["sub/deep/c.webp"]),
+        ("**/deep/**", ["sub/deep/c.webp"]),
+        ("**/sub/**/deep/*.w*", ["sub/deep/c.webp"]),
+        ("**/*.png", ["a.png"]),
+        ("**", ["a.png", "b.JPG", "sub/deep/c.webp"]),
         ("[ab].*", ["a.png", "b.JPG"]),
     ],
 )
@@ -45,6 +49,21 @@ def test_a_file_is_itself_whatever_its_name(root: Path) -> None:
 def test_folders_that_lead_back_to_themselves_are_walked_once(root: Path) -> None:
     (root / "sub" / "back").symlink_to(root)
     assert found(root, root) == ["a.png", "b.JPG", "sub/deep/c.webp"]
+
+
+@pytest.mark.parametrize("target", [".", "sub", "sub/deep"])
+@pytest.mark.parametrize("pattern", ["**/*.webp", "*/*/*.webp"])
+def test_a_glob_counts_a_file_once_that_links_lead_to(
+    root: Path, target: str, pattern: str
+) -> None:
+    for name in ("a", "z"):  # before and after the folder that they lead to
+        (root / name / "b").mkdir(parents=True)
+        for number in range(2):
+            (root / name / f"link{number}").symlink_to(root / target)
+    assert found(f"{root}/{pattern}", root) == ["sub/deep/c.webp"]
+    other = root.parent / f"{root.name}_link"
+    other.symlink_to(root)
+    assert found(f"{other}/{pattern}", other) == ["sub/deep/c.webp"]
 
 
 @pytest.mark.parametrize(

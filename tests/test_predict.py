@@ -230,3 +230,73 @@ def test_tiles_flip_and_agnostic_nms_work_together(
 def test_a_glob_chooses_pictures(trained: Path, pictures: Path, tmp_path: Path) -> None:
     assert predict(trained, f"{pictures}/?.png", tmp_path / "out") == 0
     assert results(tmp_path / "out")["images"] == 2
+
+
+def test_the_output_may_not_lie_where_a_glob_would_find_it(
+    trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (pictures / "below").mkdir()
+    shutil.copy(pictures / "t.png", pictures / "below")
+    assert predict(trained, f"{pictures}/b*/*.png", pictures / "g") == 2
+    assert predict(trained, f"{pictures}/**/t.png", pictures / "below" / "g") == 2
+    assert "give output= another folder" in capsys.readouterr().out
+    assert predict(trained, f"{pictures}/t.png", pictures / "one", "formats=[]") == 0
+
+
+def test_what_is_not_taken_is_counted(
+    trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for name in ("a.mp4", "b.MOV", "c.heic", "notes.txt"):
+        (pictures / name).write_text("")
+    assert predict(trained, pictures, tmp_path / "out", "draw=false") == 0
+    printed = capsys.readouterr().out
+    assert "videos (2)" in printed
+    assert "not read (1): .heic" in printed
+    assert predict(trained, f"{pictures}/*.mp4", tmp_path / "other") == 2
+    assert "each is given alone" in capsys.readouterr().out
+
+
+def test_a_picture_that_cannot_be_drawn_keeps_its_detections(
+    trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copy(pictures / "t.png", pictures / f"{'l' * 251}.png")  # there is room for .jpg
+    Image.open(pictures / "t.png").save(pictures / f"{'l' * 251}.gif")  # and none for _2.jpg
+    out = tmp_path / "out"
+    assert predict(trained, pictures, out) == 0
+    assert len(list((out / "pictures").iterdir())) == 4
+    assert (results(out)["images"], len(results(out)["undrawn"])) == (5, 1)
+    assert len(loaded(out / "coco" / "predictions.json")) == 4
+    assert "1 picture could not be drawn" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("source", ["t.png", "broken.mp4"])
+def test_a_folder_of_another_run_stays_as_it_is(
+    trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture, source: str
+) -> None:
+    (pictures / "broken.mp4").write_bytes(b"no video" * 50)
+    run_dir = tmp_path / "run"
+    for name in (".hydra/config.yaml", ".hydra/overrides.yaml", "checkpoints/last.ckpt"):
+        (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        (run_dir / name).write_text("- mine")
+    assert predict(trained, pictures / source, run_dir, "overwrite=true") == 2
+    assert f"output={run_dir}: is another run's" in capsys.readouterr().out
+    assert {
+        (run_dir / ".hydra" / f"{name}.yaml").read_text() for name in ("config", "overrides")
+    } == {"- mine"}
+
+
+@pytest.mark.parametrize("quote", ["", "'"])
+def test_the_output_may_be_at_home(
+    trained: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quote: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    out = f"{quote}~/out{quote}"
+    assert predict(trained, pictures / "t.png", out, "formats=[]", "draw=false") == 0
+    assert results(tmp_path / "out")["images"] == 1
+
+
+def test_a_class_that_is_a_number_is_looked_for_as_text(
+    trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert predict(trained, pictures, tmp_path / "out", "score={0:0.3,default:0.5}") == 2
+    assert "unknown class '0'" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """Detections drawn on their pictures, as files."""
 
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,9 +27,12 @@ def write_picture(image: np.ndarray, path: Path) -> None:
     if not good:
         raise ValueError(f"{path}: cannot be encoded as a JPEG")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content.tobytes())
-    os.replace(part, path)
+    part = path.with_name(f".{threading.get_ident()}.part")  # a name may have no room for more
+    try:
+        part.write_bytes(content.tobytes())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def drawn_names(names: Sequence[str]) -> list[str]:

@@ -59,9 +59,10 @@ def make_options(
 
 def class_thresholds(score: Mapping[str, float], classes: Sequence[str]) -> Tensor:
     """(C,) float32: the score that detections of each class are above."""
+    score = {as_written(key): value for key, value in score.items()}
     for name in score:
         if name != OTHERS and name not in classes:
-            raise ConfigError(unknown_class(str(name), f"score={dict(score)}", classes))
+            raise ConfigError(unknown_class(name, f"score={dict(score)}", classes))
     least = {name: fraction(value, f"score of {name}") for name, value in score.items()}
     silent = [name for name in classes if name not in least and OTHERS not in least]
     if silent:
@@ -70,6 +71,11 @@ def class_thresholds(score: Mapping[str, float], classes: Sequence[str]) -> Tens
             "the other classes"
         )
     return torch.tensor([0.0, *(least.get(name, least.get(OTHERS)) for name in classes)])
+
+
+def as_written(key: object) -> str:
+    """A class as the command line has it, where 0, true and null are not text."""
+    return "null" if key is None else str(key).lower() if isinstance(key, bool) else str(key)
 
 
 def fraction(value: object, key: str) -> float:

@@ -13,14 +13,22 @@ from ssd.report.results import write_json
 
 PICTURES, RESULTS = "pictures", "results.json"
 WRITTEN = (PICTURES, *FORMATS, RESULTS)
+OTHERS = ("checkpoints", "metrics.csv", "train.log", "evaluate.log", "doctor.log", "export.log",
+          "benchmark.log")  # fmt: skip
 VERB = "predict"  # in results.json, what wrote it
+
+
+def check_own(folder: Path) -> None:
+    """Refuse the folder of a run of another verb, also of one that has not come to its results."""
+    if there := [name for name in OTHERS if (folder / name).exists()]:
+        raise ConfigError(
+            f"output={folder}: is another run's, with {', '.join(there)}; give another folder"
+        )
 
 
 def check_output(folder: Path, sources: Sources, source: str, overwrite: bool) -> None:
     """Refuse a folder whose files would be lost, or be pictures of the next run."""
-    if Path(source).expanduser().is_dir() and folder.resolve().is_relative_to(
-        sources.base.resolve()
-    ):
+    if sources.grown and folder.resolve().is_relative_to(sources.grown.resolve()):
         raise ConfigError(
             f"output={folder}: lies in source={source}, whose pictures the drawn ones would be in "
             "the next run; give output= another folder"

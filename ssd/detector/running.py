@@ -40,6 +40,13 @@ class Unreadable(NamedTuple):
     why: str
 
 
+class Undrawn(NamedTuple):
+    """One that was looked at and could not be drawn; what was found comes before it."""
+
+    name: str
+    why: str
+
+
 def over_files(
     detector: Detector,
     options: Options,
@@ -47,7 +54,7 @@ def over_files(
     drawings: Path | None,
     workers: int,
     show: Progress,
-) -> Iterator[Found | Unreadable]:
+) -> Iterator[Found | Unreadable | Undrawn]:
     """What is in each picture, in order. drawings: the folder for those with boxes, or None"""
     names, files = sources.names, sources.files
     called = drawn_names(names) if drawings else []
@@ -60,14 +67,20 @@ def over_files(
         picture = make_picture(image, detector.image_size, options.tiling)
         return Shot(picture, number, names[number - 1])
 
-    def draw(shot: Shot, found: Found) -> None:
+    def draw(shot: Shot, found: Found) -> Undrawn | None:
         image = drawn(shot.picture.image, found, detector.classes)
-        write_picture(image, drawings / called[shot.number - 1])
+        try:
+            write_picture(image, drawings / called[shot.number - 1])
+        except (OSError, ValueError) as error:
+            return Undrawn(shot.name, f"{shot.name}: {error}")
+        return None
 
     with ThreadPoolExecutor(workers) as pool:
         shots = ahead(pool, read, range(1, len(files) + 1), depth=held(options, workers))
         every = finished(look(detector, options, shots), draw if drawings else None, pool)
-        for count, one in enumerate(every, start=1):
+        count = 0
+        for one in every:
+            count += not isinstance(one, Undrawn)
             show(count, len(files))
             yield one
 
@@ -79,7 +92,7 @@ def over_video(
     drawings: Path | None,
     workers: int,
     show: Progress,
-) -> Iterator[Found | Unreadable]:
+) -> Iterator[Found | Unreadable | Undrawn]:
     """What is in each frame. drawings: the folder for the video with boxes, or None"""
     (path,), (name,) = sources.files, sources.names
 
@@ -132,9 +145,9 @@ def found_in(shot: Shot, objects: Objects) -> Found:
 
 def finished(
     seen: Iterable[tuple[Shot, Found] | Unreadable],
-    draw: Callable[[Shot, Found], None] | None,
+    draw: Callable[[Shot, Found], Undrawn | None] | None,
     pool: ThreadPoolExecutor,
-) -> Iterator[Found | Unreadable]:
+) -> Iterator[Found | Unreadable | Undrawn]:
     """What was seen, once it is drawn; a few pictures wait for that at a time."""
     waiting: deque[tuple[Found | Unreadable, Future | None]] = deque()
     for one in seen:
@@ -143,12 +156,12 @@ def finished(
         else:
             waiting.append((one[1], pool.submit(draw, *one)))
         while len(waiting) > WAITING:
-            yield done(*waiting.popleft())
+            yield from done(*waiting.popleft())
     while waiting:
-        yield done(*waiting.popleft())
+        yield from done(*waiting.popleft())
 
 
-def done(one: Found | Unreadable, drawing: Future | None) -> Found | Unreadable:
-    if drawing is not None:
-        drawing.result()
-    return one
+def done(one: Found | Unreadable, drawing: Future | None) -> Iterator[Found | Unreadable | Undrawn]:
+    yield one
+    if drawing is not None and (undrawn := drawing.result()):
+        yield undrawn

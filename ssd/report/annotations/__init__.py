@@ -40,6 +40,8 @@ def check_formats(
                 f"{given}: {format} has a file for each picture file, and frames are none; give "
                 "coco or csv"
             )
+    if len(set(formats)) < len(formats):
+        raise ConfigError(f"{given}: names a format twice; give each once")
     odd = next((name for name in (*names, *classes) if not name.isprintable()), None)
     if odd is not None and set(formats) - {"coco"}:
         raise ConfigError(f"{given}: only coco can hold the name {odd!r}; rename it, or give coco")
@@ -70,13 +72,17 @@ def write(
         part.mkdir()
         FORMATS[format].write(part, found, classes)
         if pictures:
-            link(part / PICTURES[format], pictures)
+            names = [one.name for one in found]
+            links = yolo.links(names) if format == "yolo" else {"": PICTURES[format]}
+            for below, place in links.items():
+                link(part / place, pictures / below)
         part.rename(folder / format)
 
 
 def link(place: Path, pictures: Path) -> None:
     """Nothing is copied; who moves the pictures, or the results to another machine, links them
     anew."""
+    place.parent.mkdir(exist_ok=True)
     try:
         place.symlink_to(pictures.resolve(), target_is_directory=True)
     except OSError as error:  # Windows asks for a right to do that
