@@ -125,9 +125,8 @@ def scores(first: Assessment, second: Assessment, drawn: Mapping[str, Chart]) ->
     yield shown(drawn, "map", "sizes", "ap", "differences")
     rules = [labelled(one.scored.summary) for one in (first, second)]
     aps = [{row["name"]: row["ap"] for row in one.scored.table} for one in (first, second)]
-    yield halves(
-        compared("mAP", *rules, first, second), compared("AP .50:.95", *aps, first, second)
-    )
+    yield compared("mAP", *rules, first, second)  # a column for each name: too wide for halves
+    yield compared("AP .50:.95", *aps, first, second)
 
 
 def labelled(scores: Mapping[str, float]) -> dict[str, float]:
