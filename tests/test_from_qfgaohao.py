@@ -40,7 +40,10 @@ def prepared(make: type[SSD]) -> tuple[SSD, Tensor]:
     return model, images
 
 
-@pytest.mark.parametrize("make", [VGG16SSD, MobileNetV1SSD, MobileNetV2SSDLite])
+@pytest.mark.parametrize(
+    "make",
+    [pytest.param(VGG16SSD, marks=pytest.mark.slow), MobileNetV1SSD, MobileNetV2SSDLite],
+)
 def test_a_file_of_qfgaohao_predicts_and_detects_the_same(tmp_path: Path, make: type[SSD]) -> None:
     model, images = prepared(make)
     torch.save(model.state_dict(), tmp_path / "a.pth")

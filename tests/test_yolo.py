@@ -238,7 +238,9 @@ def test_a_class_may_be_called_no(tmp_path: Path) -> None:
         ("names: [cat\ntrain: images/train", r":2: cannot be read as YAML: .*expected"),
         ("names: &a [cat]\ntrain: images\nx: *a", r":3: cannot be read as YAML: an alias"),
         ("train: a\nnames: {0: cat, 0: dog}", r":2: cannot be read as YAML: a key is there twice"),
-        ("train: a\nnames: " + "[" * 1500, r": cannot be read as YAML"),
+        pytest.param(
+            "train: a\nnames: " + "[" * 1500, r": cannot be read as YAML", marks=pytest.mark.slow
+        ),
         (DATA_YAML + "# " + "x" * 2**20, r": has \d+ bytes; more than 1048576 are refused"),
         (DATA_YAML + "nc: 3\n", r": nc is '3', but names has 2"),
         (
